@@ -8,7 +8,7 @@ with an empty environment: the search for the program therefore ends in the syst
 from __future__ import annotations
 
 import errno
-import posix
+import os
 import select
 from time import monotonic
 
@@ -18,7 +18,7 @@ from dataplane.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _PACKAGES = {  # Debian packages by the start of a tool's name
@@ -45,7 +45,7 @@ class Ran:
 
 
 def run(
-    argv: Sequence[str],
+    argv: list[str],
     stdin: bytes = b"",
     netns: str | None = None,
     env: Mapping[str, str] | None = None,
@@ -57,28 +57,28 @@ def run(
         argv: the program, found along PATH unless it has a slash, and its arguments.
         stdin: what the program reads.
         netns: path of the network namespace to run in; None is this one.
-        env: its whole environment; None passes on the one that this process was started with.
+        env: its whole environment; None passes on this process's.
         timeout_s: when it has not ended by then it is killed.
 
     Raises:
         KernelError: the program is missing or cannot be started, the namespace cannot be entered, or the time was over.
     """
     deadline_s = monotonic() + timeout_s
-    environment = dict(posix.environ) if env is None else {name.encode(): value.encode() for name, value in env.items()}
-    program = _found(argv[0], environment.get(b"PATH", b"").decode())
+    environment = os.environ if env is None else env
+    program = _found(argv[0], environment.get("PATH", ""))
     pid, pipes = _spawned(program, argv, environment, netns)
     printed = None
     try:
         printed = _exchange(pid, pipes, stdin, deadline_s)
     finally:
         if printed is None:
-            posix.kill(pid, _SIGKILL)
+            os.kill(pid, _SIGKILL)
         for end in pipes:
-            posix.close(end)
-        _, wait_status = posix.waitpid(pid, 0)
+            os.close(end)
+        _, wait_status = os.waitpid(pid, 0)
     if printed is None:
         raise KernelError(" ".join(argv), f"still running after {timeout_s:g} s, killed", errno.ETIMEDOUT)
-    return Ran(posix.waitstatus_to_exitcode(wait_status), *printed)
+    return Ran(os.waitstatus_to_exitcode(wait_status), *printed)
 
 
 def _found(name: str, path: str) -> str:
@@ -86,7 +86,7 @@ def _found(name: str, path: str) -> str:
     if "/" in name:
         return name
     for folder in f"{path}:{SYSTEM_PATH}".split(":"):
-        if folder and posix.access(f"{folder}/{name}", posix.X_OK):
+        if folder and os.access(f"{folder}/{name}", os.X_OK):
             return f"{folder}/{name}"
     raise _missing(name)
 
@@ -98,18 +98,18 @@ def _missing(name: str) -> KernelError:
     return KernelError(f"run {name}", f"no such program{advice}", errno.ENOENT)
 
 
-def _spawned(program: str, argv: Sequence[str], environment: dict[bytes, bytes], netns: str | None) -> tuple[int, list[int]]:
+def _spawned(program: str, argv: list[str], environment: Mapping[str, str], netns: str | None) -> tuple[int, list[int]]:
     """Start the program: its process id, and our ends of its stdin, stdout and stderr."""
-    ends = [posix.pipe2(posix.O_CLOEXEC) for _ in range(3)]
+    ends = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
     theirs = [ends[0][0], ends[1][1], ends[2][1]]
     ours = [ends[0][1], ends[1][0], ends[2][0]]
-    actions = [(posix.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(theirs)]
+    actions = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(theirs)]
     try:
         with entered(netns):
-            pid = posix.posix_spawn(program, argv, environment, file_actions=actions, setsigdef=[_SIGPIPE])
+            pid = os.posix_spawn(program, argv, environment, file_actions=actions, setsigdef=[_SIGPIPE])
     except BaseException as error:
         for end in ours:
-            posix.close(end)
+            os.close(end)
         if isinstance(error, FileNotFoundError):
             raise _missing(program) from error
         if isinstance(error, OSError):
@@ -117,46 +117,49 @@ def _spawned(program: str, argv: Sequence[str], environment: dict[bytes, bytes],
         raise
     finally:
         for end in theirs:
-            posix.close(end)
+            os.close(end)
     return pid, ours
 
 
 def _exchange(pid: int, pipes: list[int], stdin: bytes, deadline_s: float) -> tuple[bytes, bytes] | None:
     """Feed the program and collect what it prints until it has ended; None if the deadline came first.
 
-    Pipes that are through are closed and taken out of `pipes`.
+    Descriptors that are through are closed and taken out of `pipes`.
     """
     feed, out, err = pipes
-    ended = posix.pidfd_open(pid)
+    ended = os.pidfd_open(pid)
     pipes.append(ended)
-    posix.set_blocking(feed, False)
+    os.set_blocking(feed, False)
     waiting = select.poll()
-    for end in (out, err, ended):
-        waiting.register(end, select.POLLIN)
-    waiting.register(feed, select.POLLOUT)
-    left, printed = memoryview(stdin), {out: bytearray(), err: bytearray()}
+    for end in pipes:
+        waiting.register(end, select.POLLOUT if end == feed else select.POLLIN)
+    left = {feed: memoryview(stdin)}
+    printed = {out: bytearray(), err: bytearray()}
     while pipes:
         wait_ms = (deadline_s - monotonic()) * 1000
         if wait_ms <= 0:
             return None
         for end, _ in waiting.poll(wait_ms):
-            if end == feed:
-                left = _rest(feed, left)
-                through = not left
-            else:
-                got = posix.read(end, _CHUNK_BYTES) if end in printed else b""
-                printed.get(end, bytearray()).extend(got)
-                through = not got
-            if through:
+            more = _fed(end, left) if end == feed else end != ended and _collected(end, printed[end])
+            if not more:
                 waiting.unregister(end)
                 pipes.remove(end)
-                posix.close(end)
+                os.close(end)
     return bytes(printed[out]), bytes(printed[err])
 
 
-def _rest(feed: int, left: memoryview) -> memoryview:
-    """What is still to be written after one write; nothing when the program has closed its end."""
+def _fed(feed: int, left: dict[int, memoryview]) -> bool:
+    """Write a piece of what is left; whether there is more to write. A program that has closed its end wants no more."""
     try:
-        return left[posix.write(feed, left[:_CHUNK_BYTES]) :] if left else left
+        written = os.write(feed, left[feed][:_CHUNK_BYTES])
     except BrokenPipeError:
-        return left[:0]
+        return False
+    left[feed] = left[feed][written:]
+    return bool(left[feed])
+
+
+def _collected(end: int, printed: bytearray) -> bool:
+    """Read a piece of what is printed; whether there may be more."""
+    piece = os.read(end, _CHUNK_BYTES)
+    printed += piece
+    return bool(piece)
