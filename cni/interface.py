@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cni.result import IpConfig, Result, RouteConfig
-    from dataplane.inet import IP, Mac
+    from dataplane.inet import IP, Mac, Prefix
     from dataplane.state import Object
 
-IPV6_METRIC = 1024  # what the kernel makes of "no priority" in IPv6
+_NO_BROADCAST_FROM = 31  # a /31 or /32 has no broadcast address (RFC 3021)
+_IPV6_DEFAULT_METRIC = 1024  # is what "no priority" means in IPv6, and reads as 0 here
 
 
 def addresses_of(result: Result, ifname: str, sandbox: str) -> tuple[IpConfig, ...]:
@@ -24,8 +25,14 @@ def addresses_of(result: Result, ifname: str, sandbox: str) -> tuple[IpConfig, .
 
 def desired_addresses(ifname: str, ips: Iterable[IpConfig], nodad: bool, mac: Mac | None = None) -> tuple[Object, ...]:
     """The interface, up, with its addresses."""
-    addresses = [Address(ifname, ip.address, nodad=True if nodad and ip.address.version == 6 else None) for ip in ips]
-    return (Veth(ifname, mac=mac), *addresses)
+    return (Veth(ifname, mac=mac), *(desired_address(ifname, ip.address, nodad) for ip in ips))
+
+
+def desired_address(device: str, prefix: Prefix, nodad: bool) -> Address:
+    """An address as the reference sets it: in IPv4 with the broadcast address of its subnet."""
+    if prefix.version == 6:
+        return Address(device, prefix, nodad=nodad or None)
+    return Address(device, prefix, broadcast=prefix.last if prefix.length < _NO_BROADCAST_FROM else None)
 
 
 def desired_routes(ifname: str, ips: Iterable[IpConfig], routes: Iterable[RouteConfig]) -> tuple[Route, ...]:
@@ -61,7 +68,7 @@ def _route(ifname: str, config: RouteConfig, via: IP | None) -> Route:
         via=via,
         scope=config.scope if version == 4 else None,
         protocol=PROTO_BOOT,
-        metric=config.priority or (IPV6_METRIC if version == 6 else 0),
+        metric=0 if version == 6 and config.priority == _IPV6_DEFAULT_METRIC else config.priority,
         table=TABLE_MAIN if config.table is None else config.table,
         mtu=config.mtu or None,
         advmss=config.advmss or None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from cni.errors import INTERNAL, CniError
 from dataplane.delta import delta
 from dataplane.state import differing
+from dataplane.words import words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
 def deviations(place: str, desired: Iterable[Object], actual: Iterable[Object]) -> list[str]:
     """One line for each wish that does not hold. `place` says where, for the reader."""
     found = delta(desired, actual, lambda _: False)
-    missing = [f"{place}: missing {item!r}" for item in found.add]
+    missing = [f"{place}: missing {words(item)}" for item in found.add]
     return missing + [f"{place}: {_difference(wanted, other)}" for wanted, other in found.conflicts]
 
 
 def _difference(wanted: Object, found: Object) -> str:
     names = differing(wanted, found)
     if names == ("kind",):
-        return f"{found!r} is not a {type(wanted).__name__.lower()}"
+        return f"{words(found)} is not a {type(wanted).__name__.lower()}"
     parts = [f"{name} is {found.__dict__[name]}, should be {wanted.__dict__[name]}" for name in names]
-    return f"{type(wanted).__name__.lower()} {wanted.key[1:]}: {', '.join(parts)}"  # type: ignore[index]
+    return f"{words(found)}: {', '.join(parts)}"
 
 
 def refuse_deviations(container_id: str, found: list[str]) -> None:

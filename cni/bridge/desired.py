@@ -6,35 +6,25 @@
 
 from __future__ import annotations
 
-from cni.interface import forwarding
+from cni.interface import desired_address, forwarding
 from cni.masquerade import desired_masquerade
 from cni.result import IpConfig, Result, RouteConfig
 from dataplane.errors import ConfigError
 from dataplane.inet import IP, Mac, Prefix
 from dataplane.plan import SET, Op
-from dataplane.record import record, replace
+from dataplane.record import replace
 from dataplane.state import Address, Bridge, Link, Sysctl, Veth
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cni.attachment import Attachment
     from cni.bridge.conf import BridgeConf
     from dataplane.state import Object
 
 CONTAINER_INDEX = 2  # in the result's interfaces: bridge, host end, container end
 _NO_MAC = bytes(6)
-
-
-@record
-class Attachment:
-    """One container's place in a network."""
-
-    network: str
-    container_id: str
-    ifname: str
-    netns: str
-    host_end: str
 
 
 def with_gateways(conf: BridgeConf, result: Result) -> Result:
@@ -130,7 +120,7 @@ def gateway_addresses(conf: BridgeConf, result: Result) -> tuple[Address, ...]:
     if not conf.is_gateway:
         return ()
     prefixes = [Prefix(ip.gateway, ip.address.length) for ip in result.ips if ip.gateway is not None]
-    return tuple(Address(conf.bridge, prefix, nodad=True if prefix.version == 6 else None) for prefix in dict.fromkeys(prefixes))
+    return tuple(desired_address(conf.bridge, prefix, nodad=not conf.enable_dad) for prefix in dict.fromkeys(prefixes))
 
 
 def addresses_in_the_way(conf: BridgeConf, wanted: Iterable[Address], actual: Iterable[Object]) -> tuple[Address, ...]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
+from cni.attachment import Attachment
 from cni.bridge.conf import BridgeConf, ip_masq, parse_bridge_conf
 from cni.bridge.desired import (
-    Attachment,
     addresses_in_the_way,
     desired_bridge,
     desired_host,
