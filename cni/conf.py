@@ -48,7 +48,7 @@ def parse_conf(data: bytes) -> NetConf:
     except ConfigError as error:
         raise CniError(DECODING_FAILURE, f"error unmarshall network config: {error}") from None
     if not name:
-        raise CniError(INVALID_CONFIG, "missing network name", "the configuration needs a \"name\"")
+        raise CniError(INVALID_CONFIG, "missing network name", 'the configuration needs a "name"')
     if not is_valid_name(name):
         raise CniError(INVALID_CONFIG, "invalid characters found in network name", name)
     return NetConf(version or UNSTATED, name, kind, ipam_type, body)
@@ -69,7 +69,9 @@ def required_prev_result(conf: NetConf) -> Result:
     """As CHECK needs it. Raises CniError code 7 without one."""
     result = prev_result(conf)
     if result is None:
-        raise CniError(INVALID_CONFIG, "Required prevResult missing", "CHECK compares with the result of the ADD; pass it as prevResult")
+        raise CniError(
+            INVALID_CONFIG, "Required prevResult missing", "CHECK compares with the result of the ADD; pass it as prevResult"
+        )
     return result
 
 
@@ -98,7 +100,9 @@ def parse_cni_args(text: str) -> dict[str, str]:
     for item in text.split(";") if text else ():
         key, equals, value = item.partition("=")
         if not equals or "=" in value:
-            raise CniError(INVALID_ENVIRONMENT, f'CNI_ARGS: ARGS: invalid pair "{item}"', "pairs are KEY=VALUE joined by semicolons")
+            raise CniError(
+                INVALID_ENVIRONMENT, f'CNI_ARGS: ARGS: invalid pair "{item}"', "pairs are KEY=VALUE joined by semicolons"
+            )
         pairs[key] = value
     ignore = pairs.pop("IgnoreUnknown", "0").lower()
     if ignore not in _TRUE + _FALSE:
@@ -106,5 +110,7 @@ def parse_cni_args(text: str) -> dict[str, str]:
     unknown = [f"{key}={value}" for key, value in pairs.items() if key not in _KNOWN_ARGS]
     if unknown and ignore in _FALSE:
         shown = " ".join(f'"{item}"' for item in unknown)
-        raise CniError(INVALID_ENVIRONMENT, f"CNI_ARGS: ARGS: unknown args [{shown}]", "known are IP and MAC; IgnoreUnknown=1 allows others")
+        raise CniError(
+            INVALID_ENVIRONMENT, f"CNI_ARGS: ARGS: unknown args [{shown}]", "known are IP and MAC; IgnoreUnknown=1 allows others"
+        )
     return pairs

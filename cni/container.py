@@ -6,6 +6,7 @@ import os
 from time import monotonic, sleep
 
 from cni.errors import INVALID_ENVIRONMENT, TRY_AGAIN_LATER, UNKNOWN_CONTAINER, CniError
+from cni.result import Interface
 from dataplane.drivers.netns import entered, is_netns
 from dataplane.ownership import Scope
 from dataplane.state import Link
@@ -27,15 +28,27 @@ def has_ipv6() -> bool:
 def require_netns(path: str) -> None:
     """Raises CniError code 3 where the container's namespace does not exist: nothing was made, no DEL is needed."""
     if not is_netns(path):
-        raise CniError(UNKNOWN_CONTAINER, f'failed to open netns "{path}": no such network namespace', "CNI_NETNS names none; the container is gone")
+        raise CniError(
+            UNKNOWN_CONTAINER,
+            f'failed to open netns "{path}": no such network namespace',
+            "CNI_NETNS names none; the container is gone",
+        )
 
 
 def require_free(container: Kernel, ifname: str, netns: str) -> None:
     """Raises CniError where the container has such an interface: ADD never takes over what is there."""
     if find_link(container, ifname) is not None:
         raise CniError(
-            INVALID_ENVIRONMENT, f'container veth name ("{ifname}") already exists', f"CNI_IFNAME={ifname} in {netns}; call DEL, or choose another name"
+            INVALID_ENVIRONMENT,
+            f'container veth name ("{ifname}") already exists',
+            f"CNI_IFNAME={ifname} in {netns}; call DEL, or choose another name",
         )
+
+
+def interface(kernel: Kernel, name: str, sandbox: str = "") -> Interface:
+    """A device for the result, with the MAC address that the kernel gave it."""
+    link = find_link(kernel, name)
+    return Interface(name, link.mac if link else None, sandbox, mtu=(link.mtu or 0) if link else 0)
 
 
 def find_link(kernel: Kernel, name: str) -> Link | None:
@@ -53,11 +66,17 @@ def wait_for_dad(netns: str, ifname: str) -> None:
         flags = _ipv6_flags(netns, ifname)
         failed = [address for address, value in flags.items() if value & _DAD_FAILED]
         if failed:
-            raise CniError(INVALID_ENVIRONMENT, f"{ifname}: address {failed[0]} is in use by another host", "duplicate address detection failed")
+            raise CniError(
+                INVALID_ENVIRONMENT,
+                f"{ifname}: address {failed[0]} is in use by another host",
+                "duplicate address detection failed",
+            )
         if not any(value & _TENTATIVE for value in flags.values()):
             return
         if monotonic() > deadline_s:
-            raise CniError(TRY_AGAIN_LATER, f"{ifname}: IPv6 addresses are still tentative after {_DAD_WAIT_S:g} s", "is the link up?")
+            raise CniError(
+                TRY_AGAIN_LATER, f"{ifname}: IPv6 addresses are still tentative after {_DAD_WAIT_S:g} s", "is the link up?"
+            )
         sleep(_DAD_PAUSE_S)
 
 

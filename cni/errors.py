@@ -72,4 +72,6 @@ def _place(error: BaseException) -> str:
         trace = trace.tb_next
     if trace is None:
         return ""
-    return f"raised at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} under Python {sys.version.split()[0]}; please report it"
+    return (
+        f"raised at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno} under Python {sys.version.split()[0]}; please report it"
+    )

@@ -1,7 +1,7 @@
 """flock(2) with a deadline: on host-local's lock file, as the reference takes it, or on a network namespace itself.
 
-For what several ADDs share in one namespace (a bridge, its address) the lock is the namespace's own file below /proc. It has exactly
-the right extent, needs no writable folder, leaves no file behind, and ends with the process.
+For what several ADDs share in one namespace (a bridge, its address) the lock is the namespace's own file below /proc. It has
+exactly the right extent, needs no writable folder, leaves no file behind, and ends with the process.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Locked:
         while not self._taken():
             if monotonic() > deadline_s:
                 self._close()
-                raise CniError(TRY_AGAIN_LATER, f"{self._path} is locked for over {self._wait_s:g} s", "another plugin works here; try again")
+                raise CniError(
+                    TRY_AGAIN_LATER, f"{self._path} is locked for over {self._wait_s:g} s", "another plugin works here; try again"
+                )
             sleep(_PAUSE_S)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -122,8 +122,21 @@ def _copy(sources: dict[str, str], root: str, interpreter: str) -> None:
 
 
 def _compile(folder: str, final: str, interpreter: str) -> None:
-    """Compile with the interpreter that will run it. `unchecked-hash`: what stands in the .pyc counts, the source is not even asked."""
-    command = [interpreter, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", folder, "-p", final, folder]
+    """Compile with the interpreter that will run it. `unchecked-hash`: the .pyc counts, its source is not even looked at."""
+    command = [
+        interpreter,
+        "-I",
+        "-m",
+        "compileall",
+        "-q",
+        "--invalidation-mode",
+        "unchecked-hash",
+        "-s",
+        folder,
+        "-p",
+        final,
+        folder,
+    ]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if ran.returncode:
         raise ConfigError("python", interpreter, f"it cannot compile the plugins: {ran.stdout}{ran.stderr}")
@@ -148,9 +161,9 @@ def _remove_unused(directory: str, root: str) -> None:
     heads = [_head(os.path.join(directory, name)) for name in os.listdir(directory) if not name.startswith(".")]
     for name in os.listdir(directory):
         folder = os.path.join(directory, name)
-        if name.startswith(HIDDEN) and not name.startswith(".podwire-new-") and folder != root:
-            if not any(repr(folder).encode() in head for head in heads):
-                shutil.rmtree(folder)
+        is_copy = name.startswith(HIDDEN) and not name.startswith(".podwire-new-") and folder != root
+        if is_copy and not any(repr(folder).encode() in head for head in heads):
+            shutil.rmtree(folder)
 
 
 def _head(path: str) -> bytes:

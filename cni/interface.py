@@ -49,7 +49,9 @@ def desired_routes(ifname: str, ips: Iterable[IpConfig], routes: Iterable[RouteC
     for config in routes:
         route = _route(ifname, config, config.gw or gateways.get(config.dst.version))
         if made.setdefault(route.key, route) != route:
-            raise ConfigError("routes", f"{config.dst} via {route.via}", "another route has this destination and priority; set `priority`")
+            raise ConfigError(
+                "routes", f"{config.dst} via {route.via}", "another route has this destination and priority; set `priority`"
+            )
     return tuple(made.values())
 
 
@@ -90,7 +92,11 @@ def settings(ifname: str, has_ipv6: bool, wants_ipv6: bool, enable_dad: bool | N
         made += [Sysctl(f"{ipv6}/enhanced_dad", "1")] if enable_dad else []
         made += [Sysctl(f"{ipv6}/accept_dad", "1" if enable_dad else "0")]
     if wants_ipv6:
-        made += [Sysctl("net/ipv6/conf/lo/disable_ipv6", "0"), Sysctl(f"{ipv6}/disable_ipv6", "0"), Sysctl(f"{ipv6}/keep_addr_on_down", "1")]
+        made += [
+            Sysctl("net/ipv6/conf/lo/disable_ipv6", "0"),
+            Sysctl(f"{ipv6}/disable_ipv6", "0"),
+            Sysctl(f"{ipv6}/keep_addr_on_down", "1"),
+        ]
     return tuple(made)
 
 

@@ -6,7 +6,7 @@ wins, `null` means "not given", and a wrong type is refused rather than converte
 
 from __future__ import annotations
 
-from _json import encode_basestring_ascii, make_scanner  # type: ignore[attr-defined]
+from _json import encode_basestring_ascii, make_scanner
 
 from cni.errors import DECODING_FAILURE, CniError
 from dataplane.errors import ConfigError
@@ -49,7 +49,7 @@ class _Settings:
     parse_constant = staticmethod(_refuse_constant)
 
 
-_scan = make_scanner(_Settings)
+_scan = make_scanner(_Settings)  # type: ignore[arg-type]  # it takes anything with these attributes
 
 
 def parse(data: bytes) -> Any:

@@ -41,7 +41,9 @@ def tables(families: Iterable[int]) -> frozenset[tuple[int, str]]:
     return frozenset((family, TABLE) for family in families)
 
 
-def desired_masquerade(network: str, container_id: str, addresses: Iterable[Prefix], actual: Iterable[Object]) -> tuple[Chain | Jump, ...]:
+def desired_masquerade(
+    network: str, container_id: str, addresses: Iterable[Prefix], actual: Iterable[Object]
+) -> tuple[Chain | Jump, ...]:
     """The chain of each family and a jump to it for each address; what another attachment put into the chain stays.
 
     Args:

@@ -35,7 +35,9 @@ def free_name(names: tuple[str, ...], taken: Collection[str]) -> str:
     for name in names:
         if name not in taken:
             return name
-    raise CniError(TRY_AGAIN_LATER, f"all names for the host's end are taken: {', '.join(names)}", "call DEL for this attachment first")
+    raise CniError(
+        TRY_AGAIN_LATER, f"all names for the host's end are taken: {', '.join(names)}", "call DEL for this attachment first"
+    )
 
 
 def host_ends(result: Result, bridge: str = "") -> tuple[str, ...]:

@@ -158,7 +158,9 @@ def require_expressible(result: Result, version: str) -> None:
     """Raises CniError where the version has no words for the result: asked before the work, so that nothing is left behind."""
     if _is_legacy(version) and not result.ips:
         raise CniError(
-            INTERNAL, "cannot convert: no valid IP addresses", f"cniVersion {version} has no result without an address; use 0.3.0 or later"
+            INTERNAL,
+            "cannot convert: no valid IP addresses",
+            f"cniVersion {version} has no result without an address; use 0.3.0 or later",
         )
 
 

@@ -144,7 +144,9 @@ def _check_environment(command: Command, environ: Mapping[str, str]) -> None:
 
 def _check_ifname(name: str) -> None:
     if len(name.encode("utf-8", "surrogateescape")) >= IFNAMSIZ:
-        raise CniError(INVALID_ENVIRONMENT, "interface name is too long", f"interface name should be less than {IFNAMSIZ} characters")
+        raise CniError(
+            INVALID_ENVIRONMENT, "interface name is too long", f"interface name should be less than {IFNAMSIZ} characters"
+        )
     if name in (".", ".."):
         raise CniError(INVALID_ENVIRONMENT, "interface name is . or ..", name)
     if any(c in "/:" or c.isspace() for c in name):
@@ -156,8 +158,17 @@ def _read_args(name: str, environ: Mapping[str, str], read: Callable[[], bytes])
         stdin = read()
     except OSError as error:
         raise CniError(IO_FAILURE, f"error reading from stdin: {error}") from error
-    words = (environ.get(key, "") for key in (_ID, _NETNS, _IFNAME, "CNI_ARGS", _PATH))
-    return Args(name, *words, stdin, environ, parse_conf(stdin))
+    return Args(
+        command=name,
+        container_id=environ.get(_ID, ""),
+        netns=environ.get(_NETNS, ""),
+        ifname=environ.get(_IFNAME, ""),
+        cni_args=environ.get("CNI_ARGS", ""),
+        path=environ.get(_PATH, ""),
+        stdin=stdin,
+        environ=environ,
+        conf=parse_conf(stdin),
+    )
 
 
 def _check_netns(args: Args) -> None:

@@ -85,7 +85,9 @@ def _delete_pair(args: Args) -> set[IP]:
         with HostKernel(args.netns) as container:
             scope = Scope(links=frozenset({args.ifname}), devices=frozenset({args.ifname}))
             actual = container.read(scope)
-            addresses = {item.prefix.address for item in actual if isinstance(item, Address) and not item.prefix.address.is_link_local}
+            addresses = {
+                item.prefix.address for item in actual if isinstance(item, Address) and not item.prefix.address.is_link_local
+            }
             _remove(container, [item for item in actual if isinstance(item, Veth) and item.name == args.ifname])
     names = host_names(args.conf.name, args.container_id, args.ifname)
     with HostKernel() as host:

@@ -35,4 +35,8 @@ def _difference(wanted: Object, found: Object) -> str:
 def refuse_deviations(container_id: str, found: list[str]) -> None:
     """Raises CniError with all of them, if there are any."""
     if found:
-        raise CniError(INTERNAL, f"CHECK of {container_id} found {len(found)} deviation{'s' if len(found) > 1 else ''}: {found[0]}", "; ".join(found))
+        raise CniError(
+            INTERNAL,
+            f"CHECK of {container_id} found {len(found)} deviation{'s' if len(found) > 1 else ''}: {found[0]}",
+            "; ".join(found),
+        )

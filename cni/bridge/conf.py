@@ -73,7 +73,9 @@ def _check(conf: BridgeConf, version: str) -> None:
     if conf.ipam_type and not conf.container_interface:
         raise ConfigError("disableContainerInterface", True, "cannot use IPAM when DisableContainerInterface flag is set")
     if not conf.ipam_type and parse_version(version) < (0, 3, 0):
-        raise ConfigError("cniVersion", version, "no valid IP addresses: a bridge without ipam needs 0.3.0 or later to tell its result")
+        raise ConfigError(
+            "cniVersion", version, "no valid IP addresses: a bridge without ipam needs 0.3.0 or later to tell its result"
+        )
 
 
 def refuse_unsupported(body: Section, names: tuple[str, ...]) -> None:
@@ -86,7 +88,9 @@ def ip_masq(body: Section) -> bool:
     """Whether to masquerade. Raises ConfigError for a backend that we do not have."""
     backend = body.text("ipMasqBackend")
     if backend not in ("", "iptables"):
-        raise ConfigError("ipMasqBackend", backend, 'not supported yet; "iptables" is, which also serves nftables through iptables-nft')
+        raise ConfigError(
+            "ipMasqBackend", backend, 'not supported yet; "iptables" is, which also serves nftables through iptables-nft'
+        )
     return body.flag("ipMasq")
 
 

@@ -1,7 +1,7 @@
 """What a bridge attachment wants of the kernel. Pure: ADD applies the difference, CHECK wants it empty.
 
-    host       bridge (up, with a MAC of its own), the veth's host end as its port, gateway addresses, forwarding, masquerading
-    container  the veth's other end, with addresses and routes
+host       bridge (up, with a MAC of its own), the veth's host end as its port, gateway addresses, forwarding, masquerading
+container  the veth's other end, with addresses and routes
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def desired_bridge(conf: BridgeConf, found: Link | None, new_mac: Mac | None) ->
     """The bridge. Its MTU is only set when it is made.
 
     A bridge that was given no MAC takes the lowest of its ports' and changes it as they come and go, under the feet of all who
-    have it as their gateway. One given at birth stays. A bridge of somebody else's that lost all ports has none at all: it gets one.
+    have it as their gateway. One given at birth stays. A bridge of somebody else's that lost all ports has
+    none at all: it gets one.
 
     Raises:
         ConfigError: the name belongs to another kind of device.
@@ -143,7 +144,7 @@ def addresses_in_the_way(conf: BridgeConf, wanted: Iterable[Address], actual: It
                     raise ConfigError(
                         "bridge",
                         conf.bridge,
-                        f'"{conf.bridge}" already has an IP address different from {prefix}: {item.prefix}; remove it or set forceAddress',
+                        f"already has an IP address different from {prefix}: {item.prefix}; remove it or set forceAddress",
                     )
     return tuple(gone)
 

@@ -22,14 +22,14 @@ from cni.bridge.desired import (
 )
 from cni.change import towards
 from cni.conf import required_prev_result
-from cni.container import find_link, has_ipv6, require_free, require_netns, wait_for_dad
+from cni.container import find_link, has_ipv6, interface, require_free, require_netns, wait_for_dad
 from cni.errors import INTERNAL, CniError
 from cni.filelock import HOST_NETNS, Locked
 from cni.interface import addresses_of, desired_addresses, desired_routes, first_wins, forwarding, settings
 from cni.ipam import ipam_add, ipam_delete, ipam_forward
 from cni.masquerade import tables
 from cni.pair import free_name, host_ends, host_names
-from cni.result import Interface, Result
+from cni.result import Result
 from cni.skel import Args, Plugin
 from cni.teardown import delete_attachment, gc_attachments
 from cni.transaction import Transaction
@@ -59,8 +59,11 @@ def add(args: Args) -> Result:
                 host_end = _attach_host(host, conf, args, result, work)
                 _attach_container(container, conf, args, result, work)
                 if conf.container_interface and not wait_until_running(host_end, PORT_WAIT_S):
-                    raise CniError(INTERNAL, f"bridge port in error state: {host_end} is not running", "is the container's link up?")
-                return replace(result, interfaces=_interfaces(host, container, conf, args, host_end))
+                    raise CniError(
+                        INTERNAL, f"bridge port in error state: {host_end} is not running", "is the container's link up?"
+                    )
+                made = (interface(host, conf.bridge), interface(host, host_end), interface(container, args.ifname, args.netns))
+                return replace(result, interfaces=made)
 
 
 def delete(args: Args) -> None:
@@ -134,7 +137,10 @@ def _host_deviations(host: Kernel, conf: BridgeConf, args: Args, result: Result)
     actual = host.read(_host_scope(conf, tuple(names), result))
     links = {item.name: item for item in actual if isinstance(item, Link)}
     attachment = _attachment(args, next((name for name in names if name in links), next(iter(names))))
-    wanted = (desired_bridge(conf, links.get(conf.bridge, Bridge(conf.bridge)), None), *desired_host(conf, attachment, result, actual))
+    wanted = (
+        desired_bridge(conf, links.get(conf.bridge, Bridge(conf.bridge)), None),
+        *desired_host(conf, attachment, result, actual),
+    )
     return deviations("host", wanted, actual)
 
 
@@ -167,16 +173,6 @@ def _container_scope(ifname: str, result: Result, quiet: tuple[Sysctl, ...]) -> 
         devices=frozenset({ifname}),
         routes=frozenset(route.dst.version for route in result.routes),
         sysctls=frozenset(item.name for item in quiet),
-    )
-
-
-def _interfaces(host: Kernel, container: Kernel, conf: BridgeConf, args: Args, host_end: str) -> tuple[Interface, ...]:
-    """What was made, with the MAC addresses that the kernel gave."""
-    bridge, port, inner = find_link(host, conf.bridge), find_link(host, host_end), find_link(container, args.ifname)
-    return (
-        Interface(conf.bridge, bridge and bridge.mac),
-        Interface(host_end, port and port.mac),
-        Interface(args.ifname, inner and inner.mac, args.netns, mtu=(inner and inner.mtu) or 0),
     )
 
 

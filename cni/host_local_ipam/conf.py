@@ -52,7 +52,9 @@ def parse_ipam_conf(conf: NetConf, cni_args: str) -> IpamConf:
     _check_apart(sets)
     if parse_version(conf.version) < (0, 3, 0):
         _check_one_each(sets, conf.version)
-    return IpamConf(sets, _requested(conf, cni_args), tuple(parse_route(r) for r in ipam.sections("routes")), ipam.text("resolvConf"))
+    return IpamConf(
+        sets, _requested(conf, cni_args), tuple(parse_route(r) for r in ipam.sections("routes")), ipam.text("resolvConf")
+    )
 
 
 def _old_form(ipam: Section) -> tuple[RangeSet, ...]:

@@ -44,7 +44,11 @@ def desired_leases(
         wish = next((ip for ip in requested if range_of(ip, ranges)), None)
         if wish is not None:
             requested.remove(wish)
-        address, of = _choose(index, ranges, wish, container_id, ifname, taken, last.get(index))
+        if wish is not None:
+            address, of = _requested(index, ranges, wish, taken)
+        else:
+            _refuse_second(index, ranges, container_id, ifname, taken)
+            address, of = _next(index, ranges, last.get(index), taken)
         leases.append(Lease(IpConfig(Prefix(address, of.subnet.length), None, of.gateway), index))
     if requested:
         words = " ".join(str(ip) for ip in requested)
@@ -52,14 +56,13 @@ def desired_leases(
     return tuple(leases)
 
 
-def _choose(
-    index: int, ranges: RangeSet, wish: IP | None, container_id: str, ifname: str, taken: Mapping[IP, Holder], last: IP | None
-) -> tuple[IP, Range]:
-    if wish is not None:
-        return _requested(index, ranges, wish, taken)
+def _refuse_second(index: int, ranges: RangeSet, container_id: str, ifname: str, taken: Mapping[IP, Holder]) -> None:
     held = next((ip for ip, holder in taken.items() if range_of(ip, ranges) and holder.is_for(container_id, ifname)), None)
     if held is not None:
         raise _refusal(INTERNAL, index, f"{held} has been allocated to {container_id}, duplicate allocation is not allowed")
+
+
+def _next(index: int, ranges: RangeSet, last: IP | None, taken: Mapping[IP, Holder]) -> tuple[IP, Range]:
     found = next_free(ranges, last, lambda ip: ip not in taken)
     if found is None:
         raise _refusal(TRY_AGAIN_LATER, index, f"no IP addresses available in range set: {shown(ranges)}")
@@ -96,7 +99,9 @@ def stale(taken: Mapping[IP, Holder], living: Iterable[tuple[str, str]]) -> tupl
     )
 
 
-def wrongly_held(conf: IpamConf, container_id: str, ifname: str, taken: Mapping[IP, Holder], addresses: Iterable[IP]) -> tuple[IP, ...]:
+def wrongly_held(
+    conf: IpamConf, container_id: str, ifname: str, taken: Mapping[IP, Holder], addresses: Iterable[IP]
+) -> tuple[IP, ...]:
     """What CHECK complains of: addresses of the result that lie in our ranges and are not reserved for the attachment."""
     ours = [ip for ip in addresses if any(range_of(ip, ranges) for ranges in conf.range_sets)]
     return tuple(ip for ip in ours if ip not in taken or not taken[ip].is_for(container_id, ifname))

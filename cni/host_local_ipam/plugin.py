@@ -62,7 +62,9 @@ def check(args: Args) -> None:
     wrong = wrongly_held(conf, args.container_id, args.ifname, taken, (ip.address.address for ip in result.ips) if result else ())
     if wrong or not held_by(taken, args.container_id, args.ifname):
         words = f"addresses not reserved for it: {', '.join(map(str, wrong))}" if wrong else "it holds no address"
-        raise CniError(INTERNAL, f"host-local: Failed to find address added by container {args.container_id}", f"{store.folder}: {words}")
+        raise CniError(
+            INTERNAL, f"host-local: Failed to find address added by container {args.container_id}", f"{store.folder}: {words}"
+        )
 
 
 def gc(args: Args) -> None:
@@ -91,7 +93,9 @@ def status(args: Args) -> None:
     for ranges in conf.range_sets:
         used, room = sum(1 for ip in taken if range_of(ip, ranges)), size(ranges)
         if used >= room:
-            raise CniError(NOT_AVAILABLE, f"host-local: no IP addresses available in range set: {shown(ranges)}", f"{used} of {room} reserved")
+            raise CniError(
+                NOT_AVAILABLE, f"host-local: no IP addresses available in range set: {shown(ranges)}", f"{used} of {room} reserved"
+            )
 
 
 def _dns(path: str) -> Dns:

@@ -42,7 +42,9 @@ def make_range(where: str, subnet: Prefix, start: IP | None, end: IP | None, gat
         ConfigError: the subnet has host bits or no room, or an end lies outside of it.
     """
     if subnet.length > subnet.address.bits - 2:
-        raise ConfigError(where, str(subnet), f"Network {subnet} too small to allocate from; its length may be up to {subnet.address.bits - 2}")
+        raise ConfigError(
+            where, str(subnet), f"Network {subnet} too small to allocate from; its length may be up to {subnet.address.bits - 2}"
+        )
     if subnet.address != subnet.first:
         raise ConfigError(
             where,

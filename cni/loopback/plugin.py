@@ -38,7 +38,10 @@ def add(args: Args) -> Result:
 
 def loopback_result(netns: str, actual: frozenset[Object]) -> Result:
     """`lo` with its first address of each family. Raises CniError if it has one that is no loopback address."""
-    found = sorted((item.prefix for item in actual if isinstance(item, Address)), key=lambda p: (p.version, not p.address.is_loopback, p.address))
+    found = sorted(
+        (item.prefix for item in actual if isinstance(item, Address)),
+        key=lambda p: (p.version, not p.address.is_loopback, p.address),
+    )
     foreign = [prefix for prefix in found if not prefix.address.is_loopback]
     if foreign:
         raise CniError(INTERNAL, f'loopback interface found with non-loopback address "{foreign[0].address}"', "remove it from lo")

@@ -94,7 +94,11 @@ def automatic_routes(ifname: str, ips: Iterable[IpConfig], actual: Iterable[Obje
     return tuple(
         item
         for item in actual
-        if isinstance(item, Route) and item.device == ifname and item.protocol == PROTO_KERNEL and item.dst in subnets and item.via is None
+        if isinstance(item, Route)
+        and item.device == ifname
+        and item.protocol == PROTO_KERNEL
+        and item.dst in subnets
+        and item.via is None
     )
 
 

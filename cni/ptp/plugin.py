@@ -6,7 +6,7 @@ from cni.attachment import Attachment
 from cni.bridge.conf import ip_masq
 from cni.change import towards
 from cni.conf import required_prev_result
-from cni.container import find_link, has_ipv6, require_free, require_netns
+from cni.container import has_ipv6, interface, require_free, require_netns
 from cni.errors import INTERNAL, CniError
 from cni.interface import addresses_of, desired_addresses, desired_routes, first_wins, forwarding, settings
 from cni.ipam import ipam_add, ipam_delete, ipam_forward
@@ -14,7 +14,7 @@ from cni.masquerade import tables
 from cni.pair import free_name, host_ends, host_names
 from cni.ptp.conf import PtpConf, parse_ptp_conf
 from cni.ptp.desired import automatic_routes, desired_container_routes, desired_host, with_interface
-from cni.result import Interface, Result
+from cni.result import Result
 from cni.skel import Args, Plugin
 from cni.teardown import delete_attachment, gc_attachments
 from cni.transaction import Transaction
@@ -47,7 +47,8 @@ def add(args: Args) -> Result:
             _attach_host(host, conf, _attachment(args, host_end), result, work)
             if not wait_until_running(host_end, LINK_WAIT_S):
                 raise CniError(INTERNAL, f"{host_end} is not running", "is the container's link up?")
-            return replace(result, interfaces=_interfaces(host, container, args, host_end))
+            made = (interface(host, host_end), interface(container, args.ifname, args.netns))
+            return replace(result, interfaces=made)
 
 
 def delete(args: Args) -> None:
@@ -142,14 +143,6 @@ def _host_scope(conf: PtpConf, names: tuple[str, ...], result: Result) -> Scope:
 def _container_scope(ifname: str, result: Result) -> Scope:
     families = {ip.address.version for ip in result.ips} | {route.dst.version for route in result.routes}
     return Scope(links=frozenset({ifname}), devices=frozenset({ifname}), routes=frozenset(families))
-
-
-def _interfaces(host: Kernel, container: Kernel, args: Args, host_end: str) -> tuple[Interface, ...]:
-    outer, inner = find_link(host, host_end), find_link(container, args.ifname)
-    return (
-        Interface(host_end, outer and outer.mac),
-        Interface(args.ifname, inner and inner.mac, args.netns, mtu=(inner and inner.mtu) or 0),
-    )
 
 
 PLUGIN = Plugin("ptp", add, delete, check, gc, status)
