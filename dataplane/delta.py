@@ -31,9 +31,9 @@ def delta(desired: Iterable[Object], actual: Iterable[Object], owned: Callable[[
     An object that exists exactly as wished is left alone whoever made it. One that differs is changed if it is ours, and
     otherwise reported as a conflict. What is ours and not wished for is removed.
 
-    The result does not depend on the order of either input: of two objects with one key, the one whose text is first counts.
+    The result does not depend on the order of either input: of two objects with one key the same one counts (`by_key`).
     """
-    wanted, found = _by_key(desired), _by_key(actual)
+    wanted, found = by_key(desired), by_key(actual)
     add: list[Object] = []
     change: list[tuple[Object, Object]] = []
     conflicts: list[tuple[Object, Object]] = []
@@ -47,7 +47,8 @@ def delta(desired: Iterable[Object], actual: Iterable[Object], owned: Callable[[
     return Delta(_sorted(add), _sorted_pairs(change), _sorted(remove), _sorted_pairs(conflicts))
 
 
-def _by_key(items: Iterable[Object]) -> dict[Hashable, Object]:
+def by_key(items: Iterable[Object]) -> dict[Hashable, Object]:
+    """One object a key, whatever the order: the one whose text is first."""
     chosen: dict[Hashable, Object] = {}
     for item in items:
         other = chosen.setdefault(item.key, item)

@@ -2,8 +2,8 @@
 
 Habits kept: what hangs on a device goes with it, as do tunnels over it and the other end of a veth pair, and its bridge ports are
 set free; secondary IPv4 addresses go with the primary one; a route needs its device up and its gateway reachable; a link set down
-loses its routes and neighbours; a rule cannot jump to a chain that is not there; a chain that is jumped to cannot be removed; a plain
-Link is not made by us.
+loses its routes and neighbours; a rule cannot jump to a chain that is not there; a chain that is jumped to cannot be removed; no
+plain Link is made.
 """
 
 from __future__ import annotations

@@ -10,13 +10,14 @@ kernel deletes the secondary addresses of a subnet with the primary one).
 
 from __future__ import annotations
 
+from dataplane.delta import by_key
 from dataplane.netfilter import Chain, Jump
 from dataplane.record import record
 from dataplane.state import Address, Bridge, FdbEntry, Link, Neighbor, Route, Sysctl, Veth, Vxlan, differing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Collection, Hashable, Iterable
 
     from dataplane.delta import Delta
     from dataplane.state import Object
@@ -63,7 +64,7 @@ def plan(change: Delta, desired: Iterable[Object]) -> tuple[Op, ...]:
         change: what `delta` found.
         desired: the same wish; what the kernel drops on the way, with a device or an address, is taken from it and added again.
     """
-    items = tuple(desired)
+    items = by_key(desired).values()
     rebuilt = [found for wanted, found in change.change if needs_rebuild(wanted, found)]
     lost = _lost_links({link.name for link in rebuilt if isinstance(link, Link)}, items)
     fresh = lost | {item.name for item in change.add if isinstance(item, Link)}
@@ -73,11 +74,11 @@ def plan(change: Delta, desired: Iterable[Object]) -> tuple[Op, ...]:
     shaken = fresh | {item.device for item in early}
     sets = {wanted.key: Op(SET, wanted, found) for wanted, found in change.change if not _goes_with(found, lost)}
     freed = [item for item in items if isinstance(item, Link) and item.master in lost and item.name not in lost]
-    sets.update((item.key, Op(SET, item)) for item in freed)
+    sets.update((item.key, Op(SET, item)) for item in sorted(freed, key=lambda item: item.name))
     stays = sets.keys() | {wanted.key for wanted, _ in change.conflicts}
     again = [item for item in items if item.key not in stays and _comes_back(item, lost, shaken)]
     moved = [wanted for wanted, found in change.change if _goes_with(found, lost)]
-    adds = {item.key: item for item in (*change.add, *moved, *again)}
+    adds = {item.key: item for item in (*change.add, *moved, *sorted(again, key=lambda item: repr(item.key)))}
     ops = [Op(ADD, item) for item in adds.values()] + [op for key, op in sets.items() if key not in adds]
     ops += [Op(SET, item) for item in adds.values() if isinstance(item, Link) and item.up]
     later = [item for item in change.remove if item not in early and item.dev not in fresh]
@@ -95,7 +96,7 @@ def needs_rebuild(wanted: Object, found: Object) -> bool:
     return isinstance(found, Link) and ("kind" in names or not wanted.FIXED.isdisjoint(names))
 
 
-def _lost_links(names: set[str], items: tuple[Object, ...]) -> set[str]:
+def _lost_links(names: set[str], items: Collection[Object]) -> set[str]:
     """Devices that go when those in `names` go: they themselves, the other ends of veth pairs, tunnels that run over them."""
     lost, links = set(names), [item for item in items if isinstance(item, Link)]
     while True:
@@ -111,7 +112,7 @@ def _stands_on(link: Link) -> tuple[str | None, ...]:
     return (link.underlay,) if isinstance(link, Vxlan) else ()
 
 
-def _takes_others(gone: Address, items: tuple[Object, ...]) -> bool:
+def _takes_others(gone: Address, items: Collection[Object]) -> bool:
     """Whether the kernel may take wished addresses away with this one, as it does with the secondaries of an IPv4 subnet."""
     network = gone.prefix.network
     return network.version == 4 and any(
