@@ -31,6 +31,11 @@ class Chain(Object):
     def key(self) -> Hashable:
         return ("chain", self.family, self.table, self.name)
 
+    @property
+    def targets(self) -> frozenset[str]:
+        """All chains and built-in targets that its rules name."""
+        return frozenset(target_of(rule) for rule in self.rules)
+
 
 @record
 class Jump(Object):
@@ -82,6 +87,8 @@ def words(rule: str) -> list[str]:
 
 def _between_quotes(rule: str) -> list[str]:
     """The rule cut at its quotes: plain text and quoted text in turn, the latter with its escapes undone."""
+    if "\\" not in rule:
+        return rule.split('"')
     parts = [""]
     escaped = False
     for c in rule:
@@ -98,14 +105,14 @@ def _between_quotes(rule: str) -> list[str]:
 
 
 def quoted(text: str) -> str:
-    """A word as iptables-save prints it: bare if it is letters, digits, `_`, `-` and `.` only, else in double quotes, escaped.
+    """A word as iptables-save prints it: bare if it is letters, digits, `_` and `-` only, else in double quotes, escaped.
 
     Raises:
         ConfigError: the text has a line break or a NUL, which iptables-restore cannot carry.
     """
     if not _CANNOT_CARRY.isdisjoint(text):
         raise ConfigError("iptables rule", text, "may not contain line breaks or NUL characters; remove them")
-    if text and all(c.isascii() and (c.isalnum() or c in "_-.") for c in text):
+    if text and all(c.isascii() and (c.isalnum() or c in "_-") for c in text):
         return text
     escaped = "".join("\\" + c if c in "\"\\'" else c for c in text)
     return f'"{escaped}"'
