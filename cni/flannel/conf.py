@@ -1,4 +1,4 @@
-"""flannel's configuration and subnet.env, and the delegate's configuration made of both (reference: flannel-io/cni-plugin). Pure."""
+"""flannel's configuration and subnet.env, and the delegate's configuration made of both. Pure (reference: flannel-io/cni-plugin)."""
 
 from __future__ import annotations
 
@@ -52,10 +52,11 @@ def parse_subnet_env(text: str, path: str) -> SubnetEnv:
     values = dict(_pair(line, path) for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
     networks, ipv6_networks = (_prefixes(values, key, path) for key in ("FLANNEL_NETWORK", "FLANNEL_IPV6_NETWORK"))
     subnets, ipv6_subnets = (_prefixes(values, key, path) for key in ("FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET"))
-    missing = _missing(networks, subnets, "") + _missing(ipv6_networks, ipv6_subnets, "IPV6_")
-    if (networks and subnets) or (ipv6_networks and ipv6_subnets):
-        missing = [] if not (networks or subnets) or not (ipv6_networks or ipv6_subnets) else missing
-    missing += [key for key in ("FLANNEL_MTU", "FLANNEL_IPMASQ") if key not in values]
+    missing = [
+        *(() if networks or ipv6_networks else ("FLANNEL_NETWORK", "FLANNEL_IPV6_NETWORK")),
+        *(() if subnets or ipv6_subnets else ("FLANNEL_SUBNET", "FLANNEL_IPV6_SUBNET")),
+        *(key for key in ("FLANNEL_MTU", "FLANNEL_IPMASQ") if key not in values),
+    ]
     if missing:
         raise ConfigError(path, None, f"{path} is missing {', '.join(missing)}; check the flannel pod log for this node")
     return SubnetEnv(
@@ -66,10 +67,6 @@ def parse_subnet_env(text: str, path: str) -> SubnetEnv:
         _mtu(values["FLANNEL_MTU"], path),
         values["FLANNEL_IPMASQ"] == "true",
     )
-
-
-def _missing(networks: tuple[Prefix, ...], subnets: tuple[Prefix, ...], family: str) -> list[str]:
-    return [f"FLANNEL_{family}{name}" for name, found in (("NETWORK", networks), ("SUBNET", subnets)) if not found]
 
 
 def _pair(line: str, path: str) -> tuple[str, str]:
@@ -97,7 +94,9 @@ def check_delegate(conf: NetConf) -> Section:
     """The `delegate` dictionary. Raises ConfigError for keys that are ours to set."""
     delegate = conf.body.section("delegate")
     if delegate.values and not isinstance(delegate.value("type") or "", str):
-        raise ConfigError("delegate.type", delegate.value("type"), "'delegate' dictionary, if present, must have (string) 'type' field")
+        raise ConfigError(
+            "delegate.type", delegate.value("type"), "'delegate' dictionary, if present, must have (string) 'type' field"
+        )
     for name in ("name", "ipam"):
         if delegate.value(name) is not None:
             raise ConfigError(f"delegate.{name}", delegate.value(name), f"'delegate' dictionary must not have '{name}' field")

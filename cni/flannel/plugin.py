@@ -43,7 +43,9 @@ def check(args: Args) -> None:
     made = load(data_dir(args.conf), args.container_id, args.ifname)
     if made is None:
         path = data_dir(args.conf)
-        raise CniError(INTERNAL, f"flannel: no file for container {args.container_id} in {path}", "the ADD wrote it; DEL and ADD again")
+        raise CniError(
+            INTERNAL, f"flannel: no file for container {args.container_id} in {path}", "the ADD wrote it; DEL and ADD again"
+        )
     delegate(args, made.text("type"), "CHECK", attachment_conf(made, args.conf.body))
 
 
