@@ -2,5 +2,5 @@
 
     python -m bench.PART [--json] [--quick] [--case NAME]
 
-The exit status is 1 when a `must` is missed. Only ratios mean something on a shared machine; they are taken from medians of one run.
+The exit status is 1 when a `must` is missed. Only ratios mean something on a shared machine: medians of one run.
 """
