@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from typing import TYPE_CHECKING, Any
 
 from cni.install import install
@@ -95,6 +96,8 @@ class Node:
             "CNI_PATH": self.cni_path,
         }
         folder = env.pop("folder", "") or self.cni_path.split(":")[0]
+        if folder == GO_PLUGINS:  # those cannot find iptables without
+            env.setdefault("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         return run([os.path.join(folder, kind)], stdin, netns=self.host, env={**given, **env})
 
     def call(
@@ -125,6 +128,13 @@ class Node:
         ran = run(["sh", "-c", command], netns=where or self.host)
         assert ran.status == 0, (command, ran)
         return ran.stdout.decode()
+
+    def settle(self) -> None:
+        """Wait until the host's IPv6 addresses have passed duplicate address detection: Go's are tentative for a second."""
+        deadline_s = time.monotonic() + 30
+        while "tentative" in self.sh("ip -6 addr"):
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
 
     def reservations(self, network: str = "net1") -> set[str]:
         folder = os.path.join(self.data, network)
