@@ -50,13 +50,13 @@ def check(args: Args) -> None:
 
 
 def gc(args: Args) -> None:
-    """The delegate first, with whatever configuration can be made; then the files of what does not live."""
+    """The delegate first, with whatever configuration can be made; then the files of this network's attachments that do not live."""
     living = valid_attachments(args.conf)
     made = _remade(args)
     delegate(args, made.text("type"), "GC", attachment_conf(made, args.conf.body))
     containers = {container_id for container_id, _ in living}
     folder = data_dir(args.conf)
-    for container_id, ifname in attachments(folder):
+    for container_id, ifname in attachments(folder, args.conf.name):
         if (container_id, ifname) not in living and not (not ifname and container_id in containers):
             remove_name(folder, container_id, ifname)
 

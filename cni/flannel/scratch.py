@@ -54,12 +54,18 @@ def remove(folder: str, container_id: str, ifname: str) -> None:
         return
 
 
-def attachments(folder: str) -> tuple[tuple[str, str], ...]:
-    """(container ID, ifname) of all files; the ifname is empty where the name has none."""
-    if not os.path.isdir(folder):
-        return ()
-    pairs = (name.partition(":") for name in sorted(os.listdir(folder)) if not name.startswith("."))
-    return tuple((container_id, ifname) for container_id, _, ifname in pairs)
+def attachments(folder: str, network: str) -> tuple[tuple[str, str], ...]:
+    """(container ID, ifname) of the files of one network; the ifname is empty where the file's name has none.
+
+    All networks share the folder, and somebody may have named one that holds other things: what a file says decides.
+    """
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    ours = [name for name in names if _is_of(_read(f"{folder}/{name}"), network)]
+    return tuple((container_id, ifname) for container_id, _, ifname in (name.partition(":") for name in ours))
+
+
+def _is_of(saved: Section | None, network: str) -> bool:
+    return saved is not None and saved.value("name") == network and saved.value("type") is not None
 
 
 def remove_name(folder: str, container_id: str, ifname: str) -> None:

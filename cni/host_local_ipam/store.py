@@ -100,10 +100,12 @@ class Store:
     def _read(self, name: str) -> str:
         try:
             file = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        except (FileNotFoundError, IsADirectoryError):
+        except FileNotFoundError:
             return ""
         try:
             return os.read(file, _MAX_BYTES).decode(errors="replace").strip()
+        except IsADirectoryError:
+            return ""
         finally:
             os.close(file)
 

@@ -91,7 +91,12 @@ def test_the_network_is_routed_through_the_bridge_and_the_file_is_flannel_s(node
         "ipMasq": False,
         "isGateway": True,
         "mtu": 1450,
-        "ipam": {"type": "host-local", "dataDir": node.data, "ranges": [[{"subnet": "10.244.3.0/24"}]], "routes": [{"dst": "10.244.0.0/16"}]},
+        "ipam": {
+            "type": "host-local",
+            "dataDir": node.data,
+            "ranges": [[{"subnet": "10.244.3.0/24"}]],
+            "routes": [{"dst": "10.244.0.0/16"}],
+        },
     }
 
 

@@ -46,7 +46,9 @@ def test_the_reference_s_layout() -> None:
     assert render({"a": [1, {}], "b": []}) == '{\n    "a": [\n        1,\n        {}\n    ],\n    "b": []\n}'
 
 
-@pytest.mark.parametrize("data", [b"", b" ", b"{", b"{} {}", b'{"a":}', b"NaN", b"\xef\xbb\xbf{}", b"'a'", b"01", b"[" * 200_000, b'{"a":1,}'])
+@pytest.mark.parametrize(
+    "data", [b"", b" ", b"{", b"{} {}", b'{"a":}', b"NaN", b"\xef\xbb\xbf{}", b"'a'", b"01", b"[" * 200_000, b'{"a":1,}']
+)
 def test_what_is_no_json_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse(data)

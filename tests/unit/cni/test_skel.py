@@ -45,7 +45,9 @@ class Recorder:
         self.reads = 0
         self._add = add
 
-    def run(self, command: str | None, stdin: bytes | dict[str, Any] | Exception = b'{"name":"net","cniVersion":"1.1.0"}', **env: str) -> int:
+    def run(
+        self, command: str | None, stdin: bytes | dict[str, Any] | Exception = b'{"name":"net","cniVersion":"1.1.0"}', **env: str
+    ) -> int:
         def read() -> bytes:
             self.reads += 1
             if isinstance(stdin, Exception):
@@ -133,7 +135,9 @@ BAD_VARIABLES = [
 
 @pytest.mark.parametrize("command", ["ADD", "DEL", "CHECK"])
 @pytest.mark.parametrize(("name", "value", "words"), BAD_VARIABLES)
-def test_variables_that_are_not_well_formed_are_code_4_before_stdin_is_read(command: str, name: str, value: str, words: str) -> None:
+def test_variables_that_are_not_well_formed_are_code_4_before_stdin_is_read(
+    command: str, name: str, value: str, words: str
+) -> None:
     plugin = Recorder()
     assert plugin.run(command, **{name: value}) == 1
     assert (plugin.document["code"], plugin.document["msg"]) == (4, words)
