@@ -50,7 +50,7 @@ def check(args: Args) -> None:
 
 
 def gc(args: Args) -> None:
-    """The delegate first, with whatever configuration can be made; then the files of this network's attachments that do not live."""
+    """The delegate first, with whatever configuration can be made; then this network's files of what does not live."""
     living = valid_attachments(args.conf)
     made = _remade(args)
     delegate(args, made.text("type"), "GC", attachment_conf(made, args.conf.body))

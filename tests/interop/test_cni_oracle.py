@@ -1,6 +1,6 @@
 """The packaged Go plugins 1.1.1 as oracle: the same configuration through both, results and kernel state compared.
 
-What is known to differ and is left out of the comparison: names and MACs that are random in Go; `dns`, which 1.1.1 prints even empty;
+What is known to differ and is left out: names and MACs that are random in Go; `dns`, which 1.1.1 prints even empty;
 interface and route fields that came after 1.1.1; the queue length of veths; the mode of reservations (0644 then, 0600 now).
 """
 

@@ -253,7 +253,7 @@ def test_another_device_of_the_bridge_s_name_is_refused_and_left_alone(node: Nod
 
 def test_another_address_on_the_bridge_is_refused_unless_forced(node: Node) -> None:
     node.sh("ip link add pwtbr0 type bridge; ip addr add 10.66.0.1/24 dev pwtbr0; ip addr add fd66::1/64 dev pwtbr0")
-    with pytest.raises(Refused, match="already has an IP address different from 10.77.0.1/24"):
+    with pytest.raises(Refused, match=r"already has an IP address different from 10\.77\.0\.1/24"):
         node.add(node.conf("bridge", "dual"), node.namespace())
     assert addresses_of(node, node.host, "pwtbr0") == {"10.66.0.1/24", "fd66::1/64"}
     node.add(node.conf("bridge", "dual", forceAddress=True), node.namespace())
@@ -311,7 +311,7 @@ def test_the_container_s_interface_can_be_left_down(node: Node) -> None:
         ({}, "isolated", False),
     ],
 )
-def test_port_flags(node: Node, keys: dict[str, bool], flag: str, value: bool) -> None:
+def test_port_flags(node: Node, keys: dict[str, Any], flag: str, value: bool) -> None:
     conf, pod = node.conf("bridge", **keys), node.namespace()
     result = node.add(conf, pod)
     port = links_of(node, node.host)[result["interfaces"][1]["name"]]
@@ -404,7 +404,7 @@ def test_status_tells_when_the_addresses_are_used_up(node: Node) -> None:
     assert refused.value.code == 50
     before = node.snapshot()
     pod = node.namespace()
-    with pytest.raises(Refused, match="no IP addresses available in range set: 10.77.0.2-10.77.0.3") as exhausted:
+    with pytest.raises(Refused, match=r"no IP addresses available in range set: 10\.77\.0\.2-10\.77\.0\.3") as exhausted:
         node.add(conf, pod, "c9")
     assert exhausted.value.code == 11
     assert node.snapshot() == before

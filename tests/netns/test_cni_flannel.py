@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 ENV = {
     "v4": "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.3.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n",
     "v6": "FLANNEL_IPV6_NETWORK=fd44::/48\nFLANNEL_IPV6_SUBNET=fd44:0:0:3::1/64\nFLANNEL_MTU=1430\nFLANNEL_IPMASQ=false\n",
-    "dual": "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.3.1/24\nFLANNEL_IPV6_NETWORK=fd44::/48\nFLANNEL_IPV6_SUBNET=fd44:0:0:3::1/64\n"
+    "dual": "FLANNEL_NETWORK=10.244.0.0/16\nFLANNEL_SUBNET=10.244.3.1/24\nFLANNEL_IPV6_NETWORK=fd44::/48\n"
+    "FLANNEL_IPV6_SUBNET=fd44:0:0:3::1/64\n"
     "FLANNEL_MTU=1430\nFLANNEL_IPMASQ=false\n",
 }
 IPS = {"v4": {"10.244.3.2/24"}, "v6": {"fd44:0:0:3::2/64"}, "dual": {"10.244.3.2/24", "fd44:0:0:3::2/64"}}
@@ -185,7 +186,7 @@ def test_gc_reaches_the_delegate_and_removes_the_files_of_the_dead(node: Node) -
     assert (_scratch(node), node.reservations()) == ({"c1"}, {"10.244.3.3"})
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "delegate.name": ({"delegate": {"name": "x"}}, "'delegate' dictionary must not have 'name' field"),
     "delegate.ipam": ({"delegate": {"ipam": {}}}, "'delegate' dictionary must not have 'ipam' field"),
     "delegate.type": ({"delegate": {"type": 5}}, "must have (string) 'type' field"),

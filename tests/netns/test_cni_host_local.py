@@ -132,7 +132,7 @@ def test_addresses_go_round(node: Node) -> None:
     assert seen == [f"10.77.0.{n}/29" for n in (2, 3, 4, 5, 6, 2, 3)]
 
 
-SOURCES = {
+SOURCES: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "CNI_ARGS": ({}, {"CNI_ARGS": "IP=10.77.0.99"}),
     "CNI_ARGS with a length": ({}, {"CNI_ARGS": "IgnoreUnknown=1;FOO=BAR;IP=10.77.0.99/8"}),
     "args.cni.ips": ({"args": {"cni": {"ips": ["10.77.0.99"]}}}, {}),
@@ -156,7 +156,7 @@ def test_one_address_of_each_range_set_can_be_asked_for(node: Node) -> None:
     assert _ips(_add(node, conf)) == ["10.77.0.99/24", "fd77::99/64"]
 
 
-REFUSALS = {
+REFUSALS: dict[str, tuple[dict[str, Any], str, int]] = {
     "outside": ({"args": {"cni": {"ips": ["10.78.0.1"]}}}, "failed to allocate all requested IPs: 10.78.0.1", 7),
     "gateway": ({"args": {"cni": {"ips": ["10.77.0.1"]}}}, "requested ip 10.77.0.1 is subnet's gateway", 7),
     "not an address": ({"runtimeConfig": {"ips": ["x"]}}, "runtimeConfig.ips", 7),

@@ -31,8 +31,6 @@ KEYS = st.sampled_from(
         "bridge",
         "isGateway",
         "mtu",
-    ]
-    + [
         "ranges",
         "subnet",
         "routes",

@@ -276,11 +276,15 @@ def test_undoing_runs_backwards_and_goes_on_after_a_failure() -> None:
         done.append("broken")
         raise KernelError("remove x", "busy")
 
-    with pytest.raises(CniError) as error, Transaction() as work:
-        work.on_undo(lambda: done.append("first"))
-        work.on_undo(broken)
-        work.on_undo(lambda: done.append("last"))
-        raise CniError(7, "msg", "why")
+    def failed_add() -> None:
+        with Transaction() as work:
+            work.on_undo(lambda: done.append("first"))
+            work.on_undo(broken)
+            work.on_undo(lambda: done.append("last"))
+            raise CniError(7, "msg", "why")
+
+    with pytest.raises(CniError) as error:
+        failed_add()
     assert done == ["last", "broken", "first"]
     assert (error.value.code, error.value.msg, error.value.details) == (7, "msg", "why; could not undo: remove x: busy")
 
@@ -289,9 +293,14 @@ def test_what_was_changed_or_removed_is_brought_back() -> None:
     old, new = Link("up0", mtu=1400), Link("up0", mtu=1300)
     address = Address("up0", parse_prefix("10.0.0.1/8"))
     kernel = FakeKernel([old, address])
-    with pytest.raises(ZeroDivisionError), Transaction() as work:
-        work.apply(kernel, [Op(SET, new, old), Op(REMOVE, address)])
-        raise ZeroDivisionError
+
+    def failed_add() -> None:
+        with Transaction() as work:
+            work.apply(kernel, [Op(SET, new, old), Op(REMOVE, address)])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failed_add()
     assert set(kernel.objects.values()) == {old, address}
 
 

@@ -224,7 +224,10 @@ def test_check_compares_the_addresses_themselves() -> None:
 
 
 def test_resolv_conf() -> None:
-    text = "# c\n; c\nnameserver 192.0.2.1\nnameserver fd00::1\ndomain a\ndomain b\nsearch x y\noptions ndots:2 z\nnameserver\nother q\n"
+    text = (
+        "# c\n; c\n"
+        + "nameserver 192.0.2.1\nnameserver fd00::1\ndomain a\ndomain b\nsearch x y\noptions ndots:2 z\nnameserver\nother q\n"
+    )
     assert parse_resolv_conf(text) == Dns(("192.0.2.1", "fd00::1"), "b", ("x", "y"), ("ndots:2", "z"))
 
 
@@ -241,9 +244,10 @@ def test_a_reservation_is_whole_or_not_there(store: Store, monkeypatch: pytest.M
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(os, "link", killed)
-        store.reserve(_ip("10.1.0.2"), "c", "eth0", 0)
+        with pytest.raises(KeyboardInterrupt):
+            store.reserve(_ip("10.1.0.2"), "c", "eth0", 0)
     assert store.reservations() == {}
     assert store.reserve(_ip("10.1.0.2"), "c", "eth0", 0)
     assert (Path(store.folder) / "10.1.0.2").read_bytes() == b"c\r\neth0"

@@ -103,5 +103,5 @@ def test_a_wrong_type_is_refused_with_its_path(read: Any, value: Any) -> None:
 
 def test_nothing_given_is_nothing() -> None:
     section = Section({"gateway": ""})
-    assert section.ip("gateway") is section.ip("none") is section.prefix("none") is None
+    assert [section.ip("gateway"), section.ip("none"), section.prefix("none")] == [None, None, None]
     assert (section.flag("f"), section.items("l"), section.section("s").values, section.texts("t")) == (False, [], {}, ())

@@ -45,9 +45,7 @@ class Recorder:
         self.reads = 0
         self._add = add
 
-    def run(
-        self, command: str | None, stdin: bytes | dict[str, Any] | Exception = b'{"name":"net","cniVersion":"1.1.0"}', **env: str
-    ) -> int:
+    def run(self, command: str | None, stdin: Any = b'{"name":"net","cniVersion":"1.1.0"}', **env: str) -> int:
         def read() -> bytes:
             self.reads += 1
             if isinstance(stdin, Exception):
