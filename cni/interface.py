@@ -19,7 +19,7 @@ _IPV6_DEFAULT_METRIC = 1024  # is what "no priority" means in IPv6, and reads as
 
 def addresses_of(result: Result, ifname: str, sandbox: str) -> tuple[IpConfig, ...]:
     """The addresses of a result that belong to the container's interface; those that name no interface do, too."""
-    ours = {i for i, item in enumerate(result.interfaces) if item.name == ifname and item.sandbox in (sandbox, "") and item.sandbox}
+    ours = {i for i, item in enumerate(result.interfaces) if (item.name, item.sandbox) == (ifname, sandbox)}
     return tuple(ip for ip in result.ips if ip.interface is None or ip.interface in ours)
 
 

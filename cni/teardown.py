@@ -29,34 +29,43 @@ if TYPE_CHECKING:
     from dataplane.kernel import Kernel
     from dataplane.state import Object
 
+    Choice = Callable[[frozenset[Object]], tuple[Object, ...]]
+
 FAMILIES = (4, 6)
 
 
-def delete_attachment(args: Args, ip_masq: bool) -> None:
+def delete_attachment(args: Args) -> None:
     """Remove the pair, give back the addresses, remove the masquerading.
 
     Raises:
         CniError, KernelError, OSError: of the first step that failed, once all have been tried.
     """
-    known = _known_addresses(args)
-    steps: list[Callable[[], None]] = [lambda: known.update(_delete_pair(args))]
+    told = _told_addresses(args)
+    found: set[IP] = set()
+    steps: list[Callable[[], None]] = [lambda: found.update(_delete_pair(args))]
     if args.conf.ipam_type:
         steps.append(lambda: ipam_delete(args))
-    if ip_masq and args.conf.ipam_type:
-        steps.append(lambda: _delete_masquerade(args, known))
+    if _masquerades(args):
+        # What the runtime tells is complete. What the link has is not, if the ADD was killed: then both families are cleaned.
+        families = {address.version for address in told} or FAMILIES
+        steps.append(lambda: _delete_masquerade(args, told or found, families))
     attempt_all(steps)
 
 
-def gc_attachments(args: Args, ip_masq: bool) -> None:
+def gc_attachments(args: Args) -> None:
     """Pass GC on to the IPAM, and remove the masquerading of attachments that do not live."""
     living = {container_id for container_id, _ in valid_attachments(args.conf)}
     steps: list[Callable[[], None]] = []
     if args.conf.ipam_type:
         steps.append(lambda: ipam_forward(args))
-    if ip_masq:
-        network = args.conf.name
-        steps += [lambda f=f: _delete_found(f, lambda actual: dead_masquerade(network, living, actual)) for f in FAMILIES]  # type: ignore[misc]
+    if _masquerades(args):
+        steps += [_cleaning(family, lambda actual: dead_masquerade(args.conf.name, living, actual)) for family in FAMILIES]
     attempt_all(steps)
+
+
+def _masquerades(args: Args) -> bool:
+    """Whether there may be rules. Other keys are not looked at: what an ADD would refuse, DEL still has to clean up after."""
+    return bool(args.conf.body.value("ipMasq") and args.conf.ipam_type)
 
 
 def attempt_all(steps: Iterable[Callable[[], None]]) -> None:
@@ -71,7 +80,7 @@ def attempt_all(steps: Iterable[Callable[[], None]]) -> None:
         raise first
 
 
-def _known_addresses(args: Args) -> set[IP]:
+def _told_addresses(args: Args) -> set[IP]:
     result = prev_result_if_readable(args.conf)
     if result is None:
         return set()
@@ -95,19 +104,27 @@ def _delete_pair(args: Args) -> set[IP]:
     return addresses
 
 
-def _delete_masquerade(args: Args, addresses: set[IP]) -> None:
-    """The families of the known addresses must be cleaned. With none known both are tried, and one that this machine does not
-    have is no reason to fail."""
-    certain = {address.version for address in addresses}
-    for family in sorted(certain or FAMILIES):
+def _delete_masquerade(args: Args, addresses: set[IP], families: Iterable[int]) -> None:
+    """Remove the attachment's rules of `families`. One of which no address is known may be a family that this machine does not
+    have, which is no reason to fail."""
+    for family in families:
+        known = {address for address in addresses if address.version == family}
         try:
-            _delete_found(family, lambda actual: stale_masquerade(args.conf.name, args.container_id, addresses, actual))
+            _delete_found(family, _stale_of(args, known))
         except KernelError:
-            if family in certain:
+            if known:
                 raise
 
 
-def _delete_found(family: int, choose: Callable[[frozenset[Object]], tuple[Object, ...]]) -> None:
+def _stale_of(args: Args, known: set[IP]) -> Choice:
+    return lambda actual: stale_masquerade(args.conf.name, args.container_id, known, actual)
+
+
+def _cleaning(family: int, choose: Choice) -> Callable[[], None]:
+    return lambda: _delete_found(family, choose)
+
+
+def _delete_found(family: int, choose: Choice) -> None:
     """Read the nat table of a family and remove what `choose` picks."""
     with HostKernel() as host:
         gone = choose(host.read(Scope(tables=tables([family]))))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from cni.attachment import Attachment
-from cni.bridge.conf import BridgeConf, ip_masq, parse_bridge_conf
+from cni.bridge.conf import BridgeConf, parse_bridge_conf
 from cni.bridge.desired import (
     addresses_in_the_way,
     desired_bridge,
@@ -67,7 +67,7 @@ def add(args: Args) -> Result:
 
 
 def delete(args: Args) -> None:
-    delete_attachment(args, ip_masq(args.conf.body))
+    delete_attachment(args)
 
 
 def check(args: Args) -> None:
@@ -87,7 +87,7 @@ def check(args: Args) -> None:
 
 
 def gc(args: Args) -> None:
-    gc_attachments(args, ip_masq(args.conf.body))
+    gc_attachments(args)
 
 
 def status(args: Args) -> None:

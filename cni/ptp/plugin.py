@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cni.attachment import Attachment
-from cni.bridge.conf import ip_masq
 from cni.change import towards
 from cni.conf import required_prev_result
 from cni.container import has_ipv6, interface, require_free, require_netns
@@ -52,7 +51,7 @@ def add(args: Args) -> Result:
 
 
 def delete(args: Args) -> None:
-    delete_attachment(args, ip_masq(args.conf.body))
+    delete_attachment(args)
 
 
 def check(args: Args) -> None:
@@ -71,7 +70,7 @@ def check(args: Args) -> None:
 
 
 def gc(args: Args) -> None:
-    gc_attachments(args, ip_masq(args.conf.body))
+    gc_attachments(args)
 
 
 def status(args: Args) -> None:
