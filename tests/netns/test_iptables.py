@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -263,3 +264,25 @@ def test_a_table_that_the_kernel_lacks_is_named(there: Namespace, family: int, t
     (failure,) = there.driver.apply([op])
     assert failure.op == op
     assert "table nosuch" in str(failure.error)
+
+
+def test_many_processes_at_once_each_get_their_rules_once(there: Namespace) -> None:
+    owners = [
+        Owner(f"pod{i}", chains=frozenset({f"PODWIRE-{i}"}), comments=frozenset({f"pod {i}"}), tables=frozenset({(4, "nat")}))
+        for i in range(12)
+    ]
+    wishes = [
+        [Chain(4, "nat", f"PODWIRE-{i}", ("-j RETURN",)), Jump(4, "nat", "POSTROUTING", f"{comment(f'pod {i}')} -j PODWIRE-{i}")]
+        for i in range(12)
+    ]
+
+    def turn(i: int, wish: list[Object]) -> bool:
+        return reconcile(IptablesDriver(there.path, there.backend), wish, owners[i]).converged
+
+    before = there.saved()
+    with ThreadPoolExecutor(12) as threads:
+        assert all(threads.map(turn, range(12), wishes))
+        assert there.driver.read(NAT) == {item for wish in wishes for item in wish}
+        assert len([line for line in there.saved() if line.startswith("-A POSTROUTING")]) == 12
+        assert all(threads.map(turn, range(12), [[]] * 12))
+    assert there.saved() == before
