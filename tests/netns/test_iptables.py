@@ -225,6 +225,21 @@ def test_what_changes_between_read_and_write_is_read_again(there: Namespace) -> 
     assert there.driver.read(NAT) == {chain}
 
 
+def test_a_turn_starts_one_process_to_read_and_one_to_write(there: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    def counted(argv: list[str], stdin: bytes, netns: str | None, env: dict[str, str]) -> Ran:
+        started.append(argv[0])
+        return run(argv, stdin, netns, env)
+
+    monkeypatch.setattr("dataplane.drivers.iptables.run", counted)
+    owner, wish = cni_objects(4)
+    assert reconcile(there.driver, wish, owner).converged
+    assert started == [f"iptables-{there.backend}-save", f"iptables-{there.backend}-restore"]
+    assert reconcile(there.driver, wish, owner).done == ()
+    assert len(started) == 3
+
+
 def test_a_first_rule_stands_before_those_of_others(there: Namespace) -> None:
     there.tool("iptables", "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN")
     there.driver.apply([Op(ADD, Jump(4, "nat", "POSTROUTING", "-s 10.1.0.0/16 -j ACCEPT", first=True))])
