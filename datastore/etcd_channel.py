@@ -51,7 +51,13 @@ CHANNEL_OPTIONS = (
 
 # The member failed, not the question: ask another one.
 PASSING = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL}
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,  # what etcd has no code for, such as "raft: stopped" of a member that goes down
+    }
 )
 # etcd's words (api/v3rpc/rpctypes/error.go) when only a new token helps; "user name is empty": auth was enabled meanwhile.
 STALE_TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
@@ -140,6 +146,7 @@ class EtcdChannel:
         self._login = login
         self._token: str | None = None  # None: to be asked for; "": the cluster wants none
         self._turn = 0
+        self._serving: Member | None = None
         self.closed = False
 
     @property
@@ -153,7 +160,12 @@ class EtcdChannel:
         """It is the next member's turn, unless another call has found out already."""
         if self.member is failed and len(self._members) > 1:
             self._turn += 1
-            log.info("etcd member passed over failed=%s next=%s", failed.address, self.member.address)
+
+    def served_by(self, member: Member) -> None:
+        """A member has answered."""
+        if self._serving not in (None, member):
+            log.info("etcd member changed old=%s new=%s", self._serving and self._serving.address, member.address)
+        self._serving = member
 
     def forget_token(self) -> None:
         """The next call asks for a new token."""
@@ -186,7 +198,9 @@ class EtcdChannel:
             member = self.member
             try:
                 with self.told_apart():
-                    return Answer(await once(member, await self.metadata(member)), unsure)
+                    answer = await once(member, await self.metadata(member))
+                self.served_by(member)
+                return Answer(answer, unsure)
             except (grpc.aio.AioRpcError, Interrupted) as error:
                 if token_is_stale(error) and not renewed:
                     self.forget_token()
@@ -226,7 +240,8 @@ class EtcdChannel:
 
     async def close(self) -> None:
         """Close all connections."""
-        members, self._members, self.closed = self._members, (), True  # a channel that is still referred to reconnects for ever
+        members, self.closed = self._members, True
+        self._members, self._serving = (), None  # a channel that is still referred to reconnects for ever
         for member in members:
             await member.channel.close(None)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 from aetcd.rpc import kv_pb2, rpc_pb2
 
 from datastore.errors import Compacted
-from datastore.etcd_channel import Interrupted
-from datastore.etcd_watch import Cursor
+from datastore.etcd_channel import Endpoint, Interrupted, Member, Refused
+from datastore.etcd_watch import BACKOFF_FIRST_S, BACKOFF_MAX_S, Cursor, Outage
 from datastore.store import Event
 
 
@@ -83,3 +87,65 @@ def test_a_watch_that_etcd_cancels_is_interrupted_with_its_reason() -> None:
         Cursor(4).feed(response(canceled=True, cancel_reason="etcdserver: no leader"))
     with pytest.raises(Interrupted, match="cancelled the watch"):
         Cursor(4).feed(response(canceled=True))
+
+
+def failure(code: grpc.StatusCode, details: str) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details, None)
+
+
+STALE = Interrupted("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token")
+DENIED = Interrupted("rpc error: code = PermissionDenied desc = etcdserver: permission denied")
+LOST = failure(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+
+def on_a_member(check: Any) -> None:
+    async def body() -> None:  # a channel needs a loop, though it connects to nothing here
+        check(Member(Endpoint("192.0.2.1", 2379), None))
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("error", [STALE, DENIED])
+def test_a_stale_token_is_renewed_once_an_outage_and_then_believed(error: Exception) -> None:
+    def check(member: Member) -> None:
+        outage = Outage("/a/")
+        outage.check_passing(member, error)
+        assert outage.token_is_suspect(error)
+        with pytest.raises(Refused, match=r"http://192.0.2.1:2379: watch of '/a/': .*etcdserver"):
+            outage.check_passing(member, error)
+        outage.over(member)
+        outage.check_passing(member, error)
+        assert outage.token_is_suspect(error)
+
+    on_a_member(check)
+
+
+@pytest.mark.parametrize(
+    "error", [LOST, TimeoutError(), Interrupted("the stream ended"), failure(grpc.StatusCode.UNKNOWN, "raft: stopped")]
+)
+def test_a_passing_fault_is_waited_out_longer_and_longer_and_told_once(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    def check(member: Member) -> None:
+        outage = Outage("/a/")
+        pauses = []
+        for _ in range(12):
+            outage.check_passing(member, error)
+            assert not outage.token_is_suspect(error)
+            pauses.append(outage.pause(member, error))
+        for number, pause in enumerate(pauses):
+            whole = min(BACKOFF_FIRST_S * 2**number, BACKOFF_MAX_S)
+            assert whole / 2 <= pause <= whole
+        outage.over(member)
+        assert [message.partition(" prefix")[0] for message in caplog.messages] == ["watch interrupted", "watch resumed"]
+        assert outage.pause(member, error) <= BACKOFF_FIRST_S
+
+    on_a_member(check)
+
+
+def test_a_refusal_that_no_token_mends_ends_the_watch() -> None:
+    def check(member: Member) -> None:
+        with pytest.raises(Refused, match="too many"):
+            Outage("/a/").check_passing(member, failure(grpc.StatusCode.RESOURCE_EXHAUSTED, "etcdserver: too many requests"))
+
+    on_a_member(check)
