@@ -1,4 +1,4 @@
-"""What runs in a lab and with which settings: daemons' command lines, the pod network's configuration, the plugins' conflist. Pure."""
+"""What runs in a lab and with which settings: daemons' command lines, the network configuration, the conflist. Pure."""
 
 from __future__ import annotations
 
