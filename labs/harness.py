@@ -1,7 +1,7 @@
 """Put a lab up, and take it down whatever state it is in. Tests and benchmarks use `running_lab`.
 
-    with running_lab("flannel", name="mytest", backend="host-gw") as layout:
-        assert check(layout).ok
+with running_lab("flannel", name="mytest", backend="host-gw") as layout:
+    assert check(layout).ok
 """
 
 from __future__ import annotations
@@ -146,7 +146,9 @@ def _start_store(layout: Layout) -> None:
     done = run(argv, netns=netns, env=environment, timeout_s=2 * PATIENCE_S)
     if done.status != 0:
         said = done.stderr.decode("utf-8", "replace").strip()
-        raise LabError("\n".join((f"the network configuration could not be stored: {said}", *([log_tail(daemon)] if daemon else []))))
+        raise LabError(
+            "\n".join((f"the network configuration could not be stored: {said}", *([log_tail(daemon)] if daemon else [])))
+        )
 
 
 def _start_daemons(layout: Layout) -> None:

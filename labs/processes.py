@@ -52,8 +52,9 @@ def start_daemon(layout: Layout, daemon: Daemon) -> int:
 
 
 def pid_of(layout: Layout, daemon: Daemon) -> int | None:
-    """The pid of a daemon that runs; None if it does not."""
-    return next((process.pid for process in lab_processes(layout) if process.argv == daemon.argv), None)
+    """The pid of a daemon that runs, whoever started it; None if it does not run."""
+    count = len(daemon.options)
+    return next((process.pid for process in lab_processes(layout) if process.argv[-count:] == daemon.options), None)
 
 
 def lab_processes(layout: Layout) -> tuple[Process, ...]:

@@ -18,8 +18,13 @@ class Daemon:
 
     name: str
     machine: str
-    argv: tuple[str, ...]
+    program: tuple[str, ...]
+    options: tuple[str, ...]  # no two daemons of a machine share them: by them a running one is recognised
     folder: str
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        return self.program + self.options
 
     @property
     def log(self) -> str:
@@ -40,7 +45,7 @@ def store_daemon(layout: Layout) -> Daemon | None:
     machine = layout.topology.outside.name
     folder, url = layout.node_folder(machine), f"http://{layout.gateway}:{_ETCD_PORT}"
     options = ("--data-dir", f"{folder}/etcd", "--listen-client-urls", url, "--advertise-client-urls", url)
-    return Daemon("etcd", machine, ("etcd", "--name", layout.name, *options), folder)
+    return Daemon("etcd", machine, ("etcd",), ("--name", layout.name, *options), folder)
 
 
 def store_address(layout: Layout) -> str:
@@ -65,8 +70,8 @@ def _flanneld(layout: Layout, node: str, python: str) -> Daemon:
     local = layout.topology.network.datastore == "local"
     store = ("-local-subnet-mgr", layout.store_file) if local else ("-etcd-endpoints", store_address(layout))
     device = layout.topology.link_of(node).device
-    options = ("-iface", device, "-subnet-file", layout.subnet_file(node), "-ip-masq")
-    return Daemon("flanneld", node, (python, "-m", "flanneld_py", *store, *options), layout.node_folder(node))
+    options = (*store, "-iface", device, "-subnet-file", layout.subnet_file(node), "-ip-masq")
+    return Daemon("flanneld", node, (python, "-m", "flanneld_py"), options, layout.node_folder(node))
 
 
 def network_config(layout: Layout) -> str:

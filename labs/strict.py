@@ -92,14 +92,7 @@ class Fields:
         """Text, one of `choices` or matching `pattern` (described by `like`) if given."""
         if default is not None and not self.has(key):
             return default
-        value = self.get(key)
-        if not isinstance(value, str):
-            raise ConfigError(self.place(key), value, "must be text" + (f": {', '.join(choices)}" if choices else ""))
-        if choices and value not in choices:
-            raise ConfigError(self.place(key), value, f"must be one of: {', '.join(choices)}")
-        if pattern and not re.fullmatch(pattern, value):
-            raise ConfigError(self.place(key), value, f"must be {like}")
-        return value
+        return text_at(self.get(key), self.place(key), choices=choices, pattern=pattern, like=like)
 
     def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
         if default is not None and not self.has(key):
@@ -138,6 +131,21 @@ class Fields:
         if prefix != prefix.network:
             raise ConfigError(self.place(key), text, f"has host bits set; did you mean {prefix.network}?")
         return prefix
+
+
+def text_at(value: object, where: str, *, choices: Sequence[str] = (), pattern: str = "", like: str = "") -> str:
+    """The value as text: one of `choices`, or matching `pattern` (described by `like`), if given.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(where, value, "must be text" + (f": {', '.join(choices)}" if choices else ""))
+    if choices and value not in choices:
+        raise ConfigError(where, value, f"must be one of: {', '.join(choices)}")
+    if pattern and not re.fullmatch(pattern, value):
+        raise ConfigError(where, value, f"must be {like}")
+    return value
 
 
 def at(where: str, key: str | int) -> str:

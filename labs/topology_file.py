@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import count
 
 from dataplane.errors import ConfigError
-from labs.strict import Fields, at, load_yaml
+from labs.strict import Fields, at, load_yaml, text_at
 from labs.topology import MAX_NODES, MAX_PODS, Link, Network, Node, Outside, Switch, Topology, check_topology
 
 PLUGINS = ("bridge", "flannel")
@@ -63,7 +63,7 @@ def read_topology(document: object, where: str) -> Topology:
 
 
 def _kind(machines: Fields, name: str) -> str:
-    Fields({"name": name}, machines.where, None).text("name", pattern=_NAME, like=_NAME_LIKE)
+    text_at(name, machines.where, pattern=_NAME, like=_NAME_LIKE)
     fields = Fields(machines.get(name), machines.place(name), None)
     kind = fields.text("kind", choices=KINDS)
     Fields(machines.get(name), machines.place(name), _KEYS_OF_KIND[kind])
@@ -128,10 +128,8 @@ def _link(item: object, where: str, kinds: dict[str, str]) -> Link:
 
 
 def _endpoint(value: object, where: str, kinds: dict[str, str]) -> tuple[str, str]:
-    fields = Fields({"endpoint": value}, where, None)
-    text = fields.text(
-        "endpoint", pattern=rf"[^:]+:{_DEVICE}", like="NODE:DEVICE, like node1:eth0, the device of at most 15 characters"
-    )
+    like = "NODE:DEVICE, like node1:eth0, the device of at most 15 characters"
+    text = text_at(value, where, pattern=rf"[^:]+:{_DEVICE}", like=like)
     machine, _, device = text.partition(":")
     if machine not in kinds:
         raise ConfigError(where, text, f"no node has that name; there are: {', '.join(kinds)}")
