@@ -63,7 +63,8 @@ class HostKernel:
     def read(self, scope: Scope) -> frozenset[Object]:
         """What is there within `scope`. Raises KernelError if a driver cannot tell."""
         asked = [opener for opener, parts in _READERS if any(getattr(scope, part) for part in parts)]
-        return frozenset[Object]().union(*(self._driver(opener).read(scope) for opener in asked))
+        found: frozenset[Object] = frozenset()
+        return found.union(*(self._driver(opener).read(scope) for opener in asked))
 
     def apply(self, ops: Sequence[Op]) -> tuple[Failure, ...]:
         """Carry out the operations in order, all of them; neighbours of one driver go to it together. Return those that failed."""
