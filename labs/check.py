@@ -116,13 +116,16 @@ def _addresses(netns: str) -> tuple[IP, ...]:
 @contextmanager
 def open_stations(layout: Layout) -> Iterator[dict[str, Station]]:
     """A station in each namespace that is there, by name."""
-    names = (layout.topology.outside.name, *(node.name for node in layout.topology.nodes), *(pod.name for pod in layout.pods))
+    outside = layout.topology.outside
+    names = (outside.name, *(node.name for node in layout.topology.nodes), *(pod.name for pod in layout.pods))
     with ExitStack() as stack:
         stations = {}
         for name in names:
+            # An echo must come from the address that was asked: the outside host has two, and would choose the other one.
+            address = str(outside.address) if name == outside.name else "0.0.0.0"
             with suppress(KernelError), entered(layout.netns(name)):
                 stations[name] = Station(stack.enter_context(_udp()), stack.enter_context(_udp()))
-                stations[name].echo.bind(("0.0.0.0", 0))
+                stations[name].echo.bind((address, 0))
         yield stations
 
 

@@ -75,7 +75,7 @@ class LabStatus:
 
     @property
     def ok(self) -> bool:
-        return self.phase == RUNNING and all(part.ok for part in (*self.nodes, *self.pods))
+        return self.phase == RUNNING and all(node.ok for node in self.nodes) and all(pod.ok for pod in self.pods)
 
     def document(self) -> dict[str, object]:
         return {

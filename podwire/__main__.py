@@ -11,12 +11,16 @@ from podwire import VERSION
 from podwire.lab_command import lab
 
 
-class _Refusal(click.ClickException):
-    """What click prints after `Error: `, with the exit status of our own."""
+class _BadConfig(click.ClickException):
+    """What click prints after `Error: `; the operator must change something."""
 
-    def __init__(self, error: Exception, exit_code: int) -> None:
-        super().__init__(str(error))
-        self.exit_code = exit_code
+    exit_code = 2
+
+
+class _Failed(click.ClickException):
+    """The same for what did not work."""
+
+    exit_code = 1
 
 
 class _FrontDoor(click.Group):
@@ -24,9 +28,9 @@ class _FrontDoor(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            raise _Refusal(error, 2) from error
+            raise _BadConfig(str(error)) from error
         except (LabError, KernelError, StoreError) as error:
-            raise _Refusal(error, 1) from error
+            raise _Failed(str(error)) from error
 
 
 @click.group(cls=_FrontDoor, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

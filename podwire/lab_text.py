@@ -34,7 +34,7 @@ def print_verdict(verdict: Verdict) -> None:
 
 def _pair_row(pair: Pair) -> tuple[str, ...]:
     answer = pair.answer
-    rtt, seen = (f"{answer.rtt_ms:.2f} ms", str(answer.source_seen)) if answer else ("no answer", "-")
+    rtt, seen = (f"{answer.rtt_ms:.3f} ms", str(answer.source_seen)) if answer else ("no answer", "-")
     return pair.probe.source, pair.probe.target, rtt, seen, "ok" if pair.ok else "NOT OK"
 
 
