@@ -18,7 +18,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from dataplane.drivers.netlink import NetlinkDriver
-
 from dataplane.drivers.netns import entered
 from dataplane.errors import KernelError
 from dataplane.inet import IP

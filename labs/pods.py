@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from cni.install import install
 from cni.runtime import run_list
+
 from dataplane.drivers.netns import entered
 from labs.errors import LabError
 from labs.layout import Layout, Pod
@@ -33,8 +34,8 @@ def detach_pods(layout: Layout) -> None:
             _run(layout, "DEL", pod)
         except LabError as error:
             failures.append(error)
-    for error in failures:
-        raise error
+    for failure in failures:
+        raise failure
 
 
 def _run(layout: Layout, verb: str, pod: Pod) -> None:
