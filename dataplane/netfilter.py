@@ -105,14 +105,14 @@ def _between_quotes(rule: str) -> list[str]:
 
 
 def quoted(text: str) -> str:
-    """A word as iptables-save prints it: bare if it is letters, digits, `_`, `-` and `.` only, else in double quotes, escaped.
+    """A word as iptables-save prints it: bare if it is letters, digits, `_` and `-` only, else in double quotes, escaped.
 
     Raises:
         ConfigError: the text has a line break or a NUL, which iptables-restore cannot carry.
     """
     if not _CANNOT_CARRY.isdisjoint(text):
         raise ConfigError("iptables rule", text, "may not contain line breaks or NUL characters; remove them")
-    if text and all(c.isascii() and (c.isalnum() or c in "_-.") for c in text):
+    if text and all(c.isascii() and (c.isalnum() or c in "_-") for c in text):
         return text
     escaped = "".join("\\" + c if c in "\"\\'" else c for c in text)
     return f'"{escaped}"'
