@@ -10,7 +10,7 @@ rule in a foreign chain   by its comment
 
 from __future__ import annotations
 
-from dataplane.netfilter import Chain, Jump
+from dataplane.netfilter import Chain, Jump, clipped, comment_of
 from dataplane.record import record
 from dataplane.state import PROTO_KERNEL, Link, Route, Sysctl
 
@@ -46,7 +46,7 @@ class Owner:
         if isinstance(item, Chain):
             return item.name in self.chains or item.name.startswith(self.chain_prefixes or ("\0",))
         if isinstance(item, Jump):
-            return _comment_of(item.rule) in self.comments
+            return comment_of(item.rule) in {clipped(text) for text in self.comments}
         if isinstance(item, Sysctl):
             return False
         return item.dev is not None and self._named(item.dev)
@@ -90,10 +90,3 @@ def scope_of(owner: Owner, desired: Iterable[Object]) -> Scope:
         tables=owner.tables | {(item.family, item.table) for item in items if isinstance(item, (Chain, Jump))},
         sysctls=frozenset(item.name for item in items if isinstance(item, Sysctl)),
     )
-
-
-def _comment_of(rule: str) -> str | None:
-    _, found, rest = rule.partition("--comment ")
-    if not found:
-        return None
-    return rest[1:].partition('"')[0] if rest.startswith('"') else rest.partition(" ")[0]

@@ -45,7 +45,8 @@ else:
             return hash((cls, *[values[name] for name in names]))
 
         def __repr__(self):
-            shown = [f"{n}={v!r}" for n, v in self.__dict__.items() if n not in defaults or v != defaults[n]]
+            values = self.__dict__
+            shown = [f"{n}={values[n]!r}" for n in names if n not in defaults or values[n] != defaults[n]]
             return f"{cls.__name__}({', '.join(shown)})"
 
         def __setattr__(self, name, value):
