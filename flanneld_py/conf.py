@@ -54,12 +54,6 @@ class Options:
             return None
         return Options(f"{self.where}: {name}", self.take(name, dict, {}))
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Options) and self._members == other._members
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self._members))
-
 
 @dataclass(frozen=True, slots=True)
 class SubnetPlan:
