@@ -31,6 +31,11 @@ class Chain(Object):
     def key(self) -> Hashable:
         return ("chain", self.family, self.table, self.name)
 
+    @property
+    def targets(self) -> frozenset[str]:
+        """All chains and built-in targets that its rules name."""
+        return frozenset(target_of(rule) for rule in self.rules)
+
 
 @record
 class Jump(Object):
@@ -82,6 +87,8 @@ def words(rule: str) -> list[str]:
 
 def _between_quotes(rule: str) -> list[str]:
     """The rule cut at its quotes: plain text and quoted text in turn, the latter with its escapes undone."""
+    if "\\" not in rule:
+        return rule.split('"')
     parts = [""]
     escaped = False
     for c in rule:

@@ -41,7 +41,8 @@ class Owner:
             return self._named(item.name)
         if isinstance(item, Route):
             return item.protocol != PROTO_KERNEL and (
-                item.protocol == self.route_protocol or (item.device is not None and self._named(item.device))
+                (item.protocol is not None and item.protocol == self.route_protocol)
+                or (item.device is not None and self._named(item.device))
             )
         if isinstance(item, Chain):
             return item.name in self.chains or item.name.startswith(self.chain_prefixes or ("\0",))
@@ -81,7 +82,7 @@ def scope_of(owner: Owner, desired: Iterable[Object]) -> Scope:
     if owner.link_prefixes:
         links, devices = {"*"}, {"*"}
     families = {item.dst.version for item in items if isinstance(item, Route)}
-    if owner.route_protocol is not None or owner.links:
+    if owner.route_protocol is not None or owner.links or owner.link_prefixes:
         families |= {4, 6}
     return Scope(
         links=frozenset(links),
