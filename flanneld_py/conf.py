@@ -1,8 +1,8 @@
 """The network configuration: the JSON below `<prefix>/config`, read as flannel reads it, refused by flannel's rules.
 
-Go's encoding/json matches keys without regard to case and ignores unknown ones; `null` leaves the default; a wrong type is an error.
-The rules are those of flannel's pkg/subnet/config.go, plus two that it lacks: SubnetMin must not lie behind SubnetMax, and at least
-one address family must be enabled.
+Go's encoding/json matches keys without regard to case and ignores unknown ones; `null` leaves the default; a wrong type is an
+error. The rules are those of flannel's pkg/subnet/config.go, plus two that it lacks: SubnetMin must not lie behind SubnetMax, and
+at least one address family must be enabled.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Options:
     def take(self, name: str, kind: type[T], default: T) -> T:
         """The member `name`. Raises ConfigError when it is of another JSON type."""
         value = self._members.get(name.lower(), default)
-        if isinstance(value, bool) and kind is not bool or not isinstance(value, kind):
+        if (isinstance(value, bool) and kind is not bool) or not isinstance(value, kind):
             raise ConfigError(f"{self.where}: {name}", value, f"must be {_TYPE_NAMES[kind]}")
         return value
 
@@ -118,11 +118,24 @@ def parse_config(text: bytes | str, where: str) -> NetworkConfig:
     )
 
 
+def supported_plan(config: NetworkConfig, where: str) -> SubnetPlan:
+    """The IPv4 plan of a configuration that this daemon can run.
+
+    Raises:
+        ConfigError: it asks for what is not supported yet.
+    """
+    if config.ipv6 or not config.ipv4:
+        raise ConfigError(f"{where}: EnableIPv6", True, "IPv6 is not supported yet; leave it out")
+    if config.enable_nftables:
+        raise ConfigError(f"{where}: EnableNFTables", True, "rules are written with iptables only so far; leave it out")
+    return config.ipv4
+
+
 def _object(text: bytes | str, where: str) -> Mapping[str, object]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(where, None, f"is not JSON ({error}); write an object such as {{\"Network\": \"10.244.0.0/16\"}}") from None
+        raise ConfigError(where, None, f'is not JSON ({error}); write an object such as {{"Network": "10.244.0.0/16"}}') from None
     if not isinstance(found, dict):
         raise ConfigError(where, found, 'must be a JSON object such as {"Network": "10.244.0.0/16"}')
     return found

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 ENV_PREFIX = "FLANNELD"
 DEFAULT_ENDPOINTS = "http://127.0.0.1:4001,http://127.0.0.1:2379"
-_GO_BOOLS = {text: value for value, texts in ((True, "1 t T true TRUE True"), (False, "0 f F false FALSE False")) for text in texts.split()}
+_GO_BOOLS = {
+    text: value for value, texts in ((True, "1 t T true TRUE True"), (False, "0 f F false FALSE False")) for text in texts.split()
+}
 # Accepted so that the refusal can say why; the first column of each row of flanneld's table that needs a Kubernetes API.
 _NOT_YET = {
     "kube_subnet_mgr": "leases from the Kubernetes API are not supported yet; use -etcd-endpoints or -local-subnet-mgr",
@@ -59,7 +61,7 @@ class Flags:
     verbosity: int
 
 
-class _GoBool(click.ParamType):
+class _GoBool(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in some versions of click only
     name = "bool"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
@@ -168,23 +170,20 @@ def _options() -> list[click.Parameter]:
         _text("kube-annotation-prefix", "used with -kube-subnet-mgr only", "flannel.alpha.coreos.com"),
         _text("net-config-path", "used with -kube-subnet-mgr only", "/etc/kube-flannel/net-conf.json"),
         _switch("set-node-network-unavailable", "used with -kube-subnet-mgr only", True),
-        click.Option(["--v", "verbosity"], type=click.IntRange(0), default=0, help="more than 0 logs every turn"),
+        click.Option(["--v", "verbosity"], type=click.IntRange(0), default=0, envvar=f"{ENV_PREFIX}_V", help="more than 0 logs every turn"),
         _text("vmodule", "accepted for compatibility, no effect"),
         _text("log_backtrace_at", "accepted for compatibility, no effect"),
-        click.Option(["--version"], type=GO_BOOL, is_eager=True, expose_value=False, callback=_version, help="print the version to stderr"),
+        click.Option(
+            ["--version"], type=GO_BOOL, is_eager=True, expose_value=False, callback=_version, help="print the version to stderr"
+        ),
     ]
 
 
-def command(run: Callable[[Flags], int]) -> click.Command:
-    """The command `flanneld-py`, which hands its parsed flags to `run` and exits with what that returns."""
-
-    def callback(**values: Any) -> None:
-        if sys_exit := run(parse_flags(values)):
-            raise click.exceptions.Exit(sys_exit)
-
+def command(serve: Callable[..., None]) -> click.Command:
+    """The command `flanneld-py`, which hands the values of all flags to `serve`, by name."""
     return GoCommand(
         "flanneld-py",
-        callback=callback,
+        callback=serve,
         params=_options(),
         context_settings={"auto_envvar_prefix": ENV_PREFIX, "help_option_names": ["--help"]},
         help="A flannel-compatible overlay daemon. Flags may be written with one dash.",

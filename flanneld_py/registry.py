@@ -69,7 +69,7 @@ class LeaseTable:
         """Follow changes."""
         for event in events:
             for column in (self.items, self._leases, self.bad):
-                column.pop(event.key, None)  # type: ignore[attr-defined]  # three dicts of different values
+                column.pop(event.key, None)
             if event.value is not None:
                 self._put(Item(event.key, event.value, event.revision, event.lease))
 
@@ -131,14 +131,14 @@ class Registry:
         while True:
             items = (await self._store.list(self._prefix)).items
             own = {item: lease for item in items if (lease := _readable(item)) and lease.public_ip == public_ip}
+            fitting = [(item, lease) for item, lease in own.items() if not lease.subnet6 and subnets.compatible(plan, lease.subnet)]
             try:
-                former = None
-                for item, former in own.items():
-                    if former.subnet6 is None and subnets.compatible(plan, former.subnet):
-                        return await self._reuse(item, former, wanted)
+                if fitting:
+                    return await self._reuse(*fitting[0], wanted)
+                for item in own:  # of another configuration
                     await self._store.delete(item.key, item.revision)
                 taken = [subnet for item in items if item not in own for subnet in _subnets(item)]
-                return await self._create(plan, taken, former.subnet if former else previous, lambda subnet: wanted(subnet, former))
+                return await self._create(plan, taken, previous, wanted, next(iter(own.values()), None))
             except (KeyExists, RevisionMismatch, LeaseGone) as race:
                 log.warning("another node was faster, trying again reason=%s", race)
 
@@ -152,15 +152,15 @@ class Registry:
         return Held(lease, item.key, revision, item.lease, ttl_s, former)
 
     async def _create(
-        self, plan: SubnetPlan, taken: Iterable[Prefix], preferred: Prefix | None, wanted: Callable[[Prefix], Lease]
+        self, plan: SubnetPlan, taken: Iterable[Prefix], previous: Prefix | None, wanted: Wanted, former: Lease | None
     ) -> Held:
-        chosen = subnets.choose(plan, taken, preferred, self._below)
+        chosen = subnets.choose(plan, taken, former.subnet if former else previous, self._below)
         if chosen is None:
-            rule = f"all {subnets.count(plan)} subnets of length {plan.subnet_len} from {plan.subnet_min} to {plan.subnet_max} are taken"
+            rule = f"all {subnets.count(plan)} subnets /{plan.subnet_len} from {plan.subnet_min} to {plan.subnet_max} are taken"
             raise ConfigError(f"{self.config_key}: Network", str(plan.network), f"{rule}; enlarge the network or remove leases")
-        held = await self._write(wanted(chosen), self._prefix + key_of(chosen))
+        held = await self._write(wanted(chosen, former), self._prefix + key_of(chosen))
         log.info("lease acquired subnet=%s ttl=%d", chosen, TTL_S)
-        return held
+        return replace(held, former=former)
 
     async def _write(self, lease: Lease, key: str) -> Held:
         """Raises KeyExists when another node has the key."""

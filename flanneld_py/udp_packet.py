@@ -156,7 +156,7 @@ def icmp_error(packet: bytes, source: IP, kind: tuple[int, int], mtu: int = 0) -
     body = bytes([*kind, 0, 0, 0, 0]) + mtu.to_bytes(2, "big") + packet[: header_len + 8]
     body = body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
     head = bytes([0x45, 0xC0]) + (HEADER + len(body)).to_bytes(2, "big") + bytes([0, 0, 0, 0, _ICMP_TTL, ICMP, 0, 0])
-    head += source + packet[12:16]
+    head += bytes(source) + packet[12:16]
     return head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + body
 
 

@@ -1,8 +1,8 @@
 """The udp data path: packets from the TUN device into datagrams and back, in a thread of its own.
 
-The control plane never delays a packet: it hands over a whole new table (`use`), which the thread takes at its next batch. A wake-up
-handles up to BATCH packets each way, so that neither direction starves the other. The TUN device is persistent: it stays while
-the daemon restarts, so that packets wait in its queue and do not leave by another route.
+The control plane never delays a packet: it hands over a whole new table (`use`), which the thread takes at its next batch. A
+wake-up handles up to BATCH packets each way, so that neither direction starves the other. The TUN device is persistent: it stays
+while the daemon restarts, so that packets wait in its queue and do not leave by another route.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 from dataplane.drivers.tun import open_tun
 from dataplane.errors import KernelError
 from dataplane.inet import IP
+from flanneld_py.backend.udp import OVERHEAD
 from flanneld_py.udp_packet import FRAGMENTATION_NEEDED, Verdict, icmp_error, inbound, may_fragment, outbound
 
 if TYPE_CHECKING:
-    from flanneld_py.udp_packet import Paths
+    from flanneld_py.backend.udp import OVERHEAD
+from flanneld_py.udp_packet import Paths
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ BATCH = 64
 LARGEST_PACKET = 65535
 SOCKET_BUFFER = 4 << 20  # bytes: a burst of some thousand packets while the thread does not run
 ANSWERS_A_SECOND = 100  # ICMP errors; the kernel's own limit is of this size
+IP_MTU = 14  # from <linux/in.h>
+SAFE_MTU = 576  # every path carries it (RFC 791)
 ALL_QUIET = (errno.EAGAIN, errno.EINTR)
 
 
@@ -132,8 +136,17 @@ class UdpProxy:
         except OSError as error:
             # Anything else is a node that cannot be reached at the moment: the packet is lost, as on any wire.
             if error.errno == errno.EMSGSIZE and not may_fragment(packet):
-                return Verdict(answer=icmp_error(packet, paths.own.first, FRAGMENTATION_NEEDED, LOWEST_PATH_MTU))
+                return Verdict(answer=icmp_error(packet, paths.own.first, FRAGMENTATION_NEEDED, self._inner_mtu(verdict.node)))
         return Verdict()
+
+    def _inner_mtu(self, node: IP | None) -> int:
+        """The largest packet that fits on the way to a node; the kernel tells the path's MTU on connected sockets only."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+            try:
+                asker.connect((str(node), self._port))
+                return asker.getsockopt(socket.IPPROTO_IP, IP_MTU) - OVERHEAD
+            except OSError:
+                return SAFE_MTU - OVERHEAD
 
     def _answer(self, tun: int, verdict: Verdict) -> None:
         if verdict.answer is None:
@@ -144,9 +157,6 @@ class UdpProxy:
         self._answers += 1
         if self._answers <= ANSWERS_A_SECOND:
             _write(tun, verdict.answer)
-
-
-LOWEST_PATH_MTU = 576 - 28  # what every path carries (RFC 791), less our own headers; the kernel does not say more unconnected
 
 
 def _write(tun: int, packet: bytes) -> None:

@@ -71,7 +71,9 @@ def _candidates(flags: Flags, facts: Facts) -> Iterator[Choice]:
     asked = [f"-iface {text}" for text in flags.iface] + [f"-iface-regex {text}" for text in flags.iface_regex]
     if asked or flags.iface_can_reach:
         devices = ", ".join(sorted(facts.mtus))
-        raise ConfigError(" ".join(asked) or "-iface-can-reach", flags.iface_can_reach or None, f"no device matches; there are {devices}")
+        raise ConfigError(
+            " ".join(asked) or "-iface-can-reach", flags.iface_can_reach or None, f"no device matches; there are {devices}"
+        )
 
 
 def _by_name_or_ip(text: str, facts: Facts) -> Iterator[Choice]:

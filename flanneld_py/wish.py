@@ -70,7 +70,9 @@ class NetworkOwner(Owner):
         return Owner.owns(self, item)
 
     def may_change(self, item: Object) -> bool:
-        taken_over = isinstance(item, Route) and item.protocol == PROTO_BOOT and self.network is not None and item.dst in self.network
+        taken_over = (
+            isinstance(item, Route) and item.protocol == PROTO_BOOT and self.network is not None and item.dst in self.network
+        )
         return taken_over or Owner.may_change(self, item)
 
 

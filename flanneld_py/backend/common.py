@@ -51,7 +51,7 @@ class Backend(Protocol):
 
     @property
     def tun_port(self) -> int | None:
-        """The UDP port of a data path in this process, between `device` as a TUN device and a socket; None if the kernel does it."""
+        """UDP port of a data path in this process, behind `device` as a TUN device; None where the kernel carries packets."""
         ...
 
     def check(self, uplink: Uplink) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dataplane.errors import ConfigError
 from dataplane.inet import Prefix
-from dataplane.state import PROTO_FLANNELD, Address, Link, Route
+from dataplane.state import PROTO_FLANNELD, Address, Link, Route, Sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,6 +59,8 @@ class Udp:
             {
                 Link(DEVICE, up=True, mtu=self.network_mtu(uplink)),
                 Address(DEVICE, Prefix(own.subnet.first, 32)),
+                # The data path's ICMP errors come out of the device from the device's own address, which the kernel calls martian.
+                Sysctl(f"net/ipv4/conf/{DEVICE}/accept_local", "1"),
                 Route(network, DEVICE, protocol=PROTO_FLANNELD),
             }
         )
