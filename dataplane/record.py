@@ -27,6 +27,7 @@ else:
 
     def record(cls):
         names = field_names(cls)
+        known = frozenset(names)
         defaults = {name: getattr(cls, name) for name in names if hasattr(cls, name)}
 
         def __init__(self, *args, **kwargs):
@@ -34,7 +35,7 @@ else:
             values.update(defaults)
             values.update(zip(names, args, strict=False))
             values.update(kwargs)
-            if len(values) != len(names) or len(args) > len(names):
+            if values.keys() != known or len(args) > len(names):
                 raise TypeError(_complaint(cls, names, args, kwargs, values))
 
         def __eq__(self, other):
