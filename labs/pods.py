@@ -5,10 +5,10 @@ The plugins are the installed executables, in the lab's own folder.
 
 from __future__ import annotations
 
+from cni.errors import CniError
 from cni.install import install
 from cni.runtime import run_list
 
-from dataplane.drivers.netns import entered
 from labs.errors import LabError
 from labs.layout import Layout, Pod
 
@@ -39,13 +39,9 @@ def detach_pods(layout: Layout) -> None:
 
 
 def _run(layout: Layout, verb: str, pod: Pod) -> None:
-    with entered(layout.netns(pod.node)):
-        run_list(
-            verb,
-            layout.conflist(pod.node),
-            pod.container_id,
-            pod.netns,
-            IFNAME,
-            layout.plugin_folder,
-            layout.cache_folder(pod.node),
-        )
+    conflist, cache = layout.conflist(pod.node), layout.cache_folder(pod.node)
+    node = layout.netns(pod.node)
+    try:
+        run_list(verb, conflist, pod.container_id, pod.netns, IFNAME, layout.plugin_folder, cache, host_netns=node)
+    except (CniError, OSError) as error:
+        raise LabError(f"pod {pod.name} on {pod.node}: {error}") from error

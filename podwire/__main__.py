@@ -8,6 +8,7 @@ from dataplane.errors import ConfigError, KernelError
 from datastore.errors import StoreError
 from labs.errors import LabError
 from podwire import VERSION
+from podwire.cni_command import cni
 from podwire.lab_command import lab
 
 
@@ -46,6 +47,7 @@ def main() -> None:
 
 
 main.add_command(lab)
+main.add_command(cni)
 
 if __name__ == "__main__":
     main()
