@@ -32,12 +32,17 @@ def trace_lines(trace: Trace, paint: Paint = plain) -> Iterator[str]:
 
 
 def _hops_lines(hops: Iterable[Hop], paint: Paint) -> Iterator[str]:
+    before: tuple[Layer, ...] = ()
     for hop in hops:
         where = f"{hop.place}  {hop.device} {hop.direction}"
         yield f"{hop.number:>3}. {paint(where, 'where')}  {paint(f'+{hop.at_us:.0f} us', 'faint')}"
         yield f"{_INDENT}{paint(hop.what, 'what')}"
         yield from (f"{_INDENT}{paint('by ' + entry, 'lookup')}" for entry in hop.lookups)
-        yield from (f"{_INDENT}{_DEEPER * depth}{_layer_text(layer, paint)}" for depth, layer in enumerate(hop.layers, start=1))
+        if hop.layers == before:
+            yield f"{_INDENT}{_DEEPER}{paint('(the same headers)', 'faint')}"
+        else:
+            yield from (f"{_INDENT}{_DEEPER * depth}{_layer_text(layer, paint)}" for depth, layer in enumerate(hop.layers, start=1))
+        before = hop.layers
 
 
 def _layer_text(layer: Layer, paint: Paint) -> str:

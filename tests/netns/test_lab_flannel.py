@@ -22,7 +22,7 @@ from tests.netns.lab_fixture import lab_name, leftovers, namespaces_of, own_devi
 BACKENDS, DATASTORES = ("udp", "vxlan", "host-gw"), ("local", "etcd")
 
 
-@pytest.mark.parametrize(("backend", "datastore"), product(BACKENDS, DATASTORES))
+@pytest.mark.parametrize(("backend", "datastore"), [*product(BACKENDS, DATASTORES)])
 def test_pods_on_three_nodes_reach_each_other_without_nat(backend: str, datastore: str) -> None:
     name, devices = lab_name(f"{backend}-{datastore}"), own_devices()
     with running_lab("flannel", name=name, backend=backend, datastore=datastore) as layout:

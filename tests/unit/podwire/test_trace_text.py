@@ -32,6 +32,13 @@ def test_hops_are_numbered_and_headers_indented_from_the_outside_in() -> None:
     ]
 
 
+def test_headers_that_did_not_change_are_not_repeated() -> None:
+    twice = Trace("mine", "vxlan", "a", "b", parse_ip("10.0.0.2"), None, (OUT_OF_NODE, OUT_OF_NODE), ())
+    lines = list(trace_lines(twice))
+    assert sum("VXLAN vni 1" in line for line in lines) == 1
+    assert "        (the same headers)" in lines
+
+
 def test_an_answered_ping_ends_with_its_round_trip() -> None:
     lines = list(trace_lines(trace(1.234, OUT_OF_NODE)))
     assert lines[-1] == "Answered after 1.23 ms."
