@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dataplane.drivers.run import run
-from dataplane.errors import ConfigError, KernelError
+from dataplane.errors import ConfigError
 from labs.catalog import find_topology
 from labs.errors import LabError
 from labs.layout import ROOT, Layout
@@ -177,7 +177,7 @@ def _dismantle(layout: Layout, progress: Progress) -> None:
     progress("stopping daemons")
     stop_all(layout)
     progress("detaching pods")
-    with suppress(KernelError, LabError):  # all that a DEL undoes goes with the namespaces and the folder too
+    with suppress(LabError):  # all that a DEL undoes goes with the namespaces and the folder too
         detach_pods(layout)
     progress("removing namespaces and files")
     delete_namespaces(layout)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from cni.errors import CniError
 from cni.install import install
 from cni.runtime import run_list
-
+from dataplane.errors import KernelError
 from labs.errors import LabError
 from labs.layout import Layout, Pod
 
@@ -43,5 +43,5 @@ def _run(layout: Layout, verb: str, pod: Pod) -> None:
     node = layout.netns(pod.node)
     try:
         run_list(verb, conflist, pod.container_id, pod.netns, IFNAME, layout.plugin_folder, cache, host_netns=node)
-    except (CniError, OSError) as error:
+    except (CniError, KernelError, OSError) as error:
         raise LabError(f"pod {pod.name} on {pod.node}: {error}") from error

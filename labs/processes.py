@@ -2,7 +2,8 @@
 
 A process is the lab's if it lives in one of the lab's namespaces and its command line names a file in the lab's folder. That
 needs no memory: it holds for daemons and for plugins alike, also after the `up` that started them was killed, and never for a
-process that a recycled pid points to.
+process that a recycled pid points to. A daemon with exactly the options of ours is the lab's also where somebody has taken the
+namespace's name away (`ip netns delete`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from dataplane.drivers.netns import entered, identity
 from labs.layout import Layout
-from labs.programs import Daemon
+from labs.programs import Daemon, all_daemons
 
 _CHECKOUT = str(Path(__file__).parent.parent)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -59,14 +60,21 @@ def pid_of(layout: Layout, daemon: Daemon) -> int | None:
 
 def lab_processes(layout: Layout) -> tuple[Process, ...]:
     """All processes of a lab, whoever started them."""
-    mark = f"{layout.folder}/"
-    return tuple(process for process in _inside(layout) if any(mark in word for word in process.argv))
+    namespaces, home, mark = _namespaces(layout), identity("/proc/self/ns/net"), f"{layout.folder}/"
+    options = {daemon.options for daemon in all_daemons(layout)}
+
+    def belongs(process: Process) -> bool:
+        if not any(mark in word for word in process.argv) or process.netns == home:
+            return False
+        return process.netns in namespaces or any(process.argv[-len(each) :] == each for each in options)
+
+    return tuple(filter(belongs, _processes()))
 
 
 def guests(layout: Layout) -> tuple[Process, ...]:
-    """Processes in the lab's namespaces that are not the lab's, such as a user's shell."""
-    mark = f"{layout.folder}/"
-    return tuple(process for process in _inside(layout) if not any(mark in word for word in process.argv))
+    """Processes in the lab's namespaces that are not the lab's, such as a user's shell. They keep a namespace alive."""
+    namespaces, own = _namespaces(layout), {process.pid for process in lab_processes(layout)}
+    return tuple(process for process in _processes() if process.netns in namespaces and process.pid not in own)
 
 
 def stop_all(layout: Layout, patience_s: float = 5.0) -> None:
@@ -98,11 +106,15 @@ def _gone(layout: Layout, processes: Sequence[Process], deadline: float) -> bool
         time.sleep(_POLL_S)
 
 
-def _inside(layout: Layout) -> Iterable[Process]:
-    namespaces = {found for path in layout.namespaces if (found := identity(path)) is not None}
+def _namespaces(layout: Layout) -> frozenset[tuple[int, int]]:
+    return frozenset(found for path in layout.namespaces if (found := identity(path)) is not None)
+
+
+def _processes() -> Iterable[Process]:
+    """All processes of this machine but this one."""
     for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()):
         netns = identity(f"/proc/{pid}/ns/net")
-        if netns is not None and netns in namespaces:
+        if netns is not None:  # it has ended meanwhile
             yield Process(pid, netns, _argv(pid))
 
 

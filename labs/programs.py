@@ -66,6 +66,12 @@ def node_daemons(layout: Layout, python: str) -> tuple[Daemon, ...]:
     return tuple(_flanneld(layout, node.name, python) for node in layout.topology.nodes)
 
 
+def all_daemons(layout: Layout, python: str = "python3") -> tuple[Daemon, ...]:
+    """The store's daemon, if there is one, and the nodes'."""
+    store = store_daemon(layout)
+    return (*([store] if store else []), *node_daemons(layout, python))
+
+
 def _flanneld(layout: Layout, node: str, python: str) -> Daemon:
     local = layout.topology.network.datastore == "local"
     store = ("-local-subnet-mgr", layout.store_file) if local else ("-etcd-endpoints", store_address(layout))

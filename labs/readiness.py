@@ -29,7 +29,7 @@ def await_subnets(layout: Layout, daemons: Sequence[Daemon]) -> None:
     """
     deadline = time.monotonic() + SUBNET_PATIENCE_S
     for daemon in daemons:
-        while not os.path.exists(layout.subnet_file(daemon.machine)):
+        while not os.path.isfile(layout.subnet_file(daemon.machine)):
             if pid_of(layout, daemon) is None:
                 raise LabError(f"{daemon} has ended before it had a subnet\n{log_tail(daemon)}")
             if time.monotonic() > deadline:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from dataplane.inet import IP
 from labs.check import read_addresses
 from labs.layout import Layout
 from labs.processes import pid_of
-from labs.programs import Daemon, node_daemons, store_daemon
+from labs.programs import Daemon, all_daemons
 from labs.state import RUNNING, LabState
 
 
@@ -92,10 +91,7 @@ class LabStatus:
 def lab_status(state: LabState) -> LabStatus:
     """Raises KernelError if a namespace that is there cannot be read."""
     layout, network = state.layout, state.layout.topology.network
-    daemons = {daemon.machine: daemon for daemon in node_daemons(layout, sys.executable)}
-    store = store_daemon(layout)
-    if store is not None:
-        daemons[store.machine] = store
+    daemons = {daemon.machine: daemon for daemon in all_daemons(layout)}
     addresses = read_addresses(layout)
     return LabStatus(
         name=layout.name,

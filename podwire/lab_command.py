@@ -16,14 +16,15 @@ from labs.catalog import catalog, find_topology
 from labs.check import check
 from labs.harness import down, up
 from labs.layout import Layout
-from labs.state import lab_names, only_lab
+from labs.processes import guests
+from labs.state import lab_names, only_lab, read_state
 from labs.status import LabStatus, lab_status
 from labs.topology_file import BACKENDS, DATASTORES, with_options
 from labs.verdict import Verdict
 from podwire.lab_text import print_status, print_trace, print_verdict
 from podwire.output import print_json, print_table, progress
 
-_DEMO = "demo"  # a name of its own: a lab that the user has up is left alone
+_DEMO = "demo"  # a name that belongs to the demo: a lab that the user has up is left alone
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 _lab = click.option("--lab", "name", metavar="NAME", help="Which lab, where several are up.")
 _name = click.argument("name", required=False)
@@ -46,7 +47,7 @@ def lab() -> None:
 def list_command(as_json: bool) -> None:
     """The topologies there are, and the labs that are up."""
     topologies = catalog()
-    labs = [lab_status(only_lab(name)) for name in lab_names()]
+    labs = [lab_status(state) for name in lab_names() if (state := read_state(name)) is not None]
     if as_json:
         known = [{"name": name, "summary": topology.summary} for name, topology in topologies.items()]
         print_json({"topologies": known, "labs": [found.document() for found in labs]})
@@ -149,12 +150,23 @@ def down_command(name: str | None, everything: bool, as_json: bool) -> None:
     names = lab_names()
     if name is None and len(names) > 1 and not everything:
         raise ConfigError("lab", None, f"several are up, name one or say --all: {', '.join(names)}")
+    chosen = [name] if name is not None and not everything else names
+    guest_lines = [line for each in chosen for line in _guest_lines(each)]
     with progress() as tell:
-        removed = [each for each in ([name] if name is not None and not everything else names) if down(each, tell)]
+        removed = [each for each in chosen if down(each, tell)]
+    for line in guest_lines:
+        click.echo(line, err=True)
     if as_json:
         print_json({"removed": removed})
     else:
         click.echo("\n".join(f"removed {each}" for each in removed) or "nothing to remove")
+
+
+def _guest_lines(name: str) -> list[str]:
+    """A warning for each process that somebody has started in the lab and that `down` leaves alone."""
+    state = read_state(name)
+    found = guests(state.layout) if state is not None else ()
+    return [f"Warning: process {guest.pid} ({' '.join(guest.argv)}) still runs in a namespace of {name}; end it" for guest in found]
 
 
 @lab.command("demo")
@@ -165,6 +177,7 @@ def demo_command(backend: str | None, datastore: str | None) -> None:
     _end_in_order()
     layout = Layout(with_options(find_topology("flannel"), name=_DEMO, backend=backend, datastore=datastore))
     with progress() as tell:
+        down(layout.name, tell)  # of an earlier demo that was killed
         up(layout, tell)
     try:
         passed = _demonstrate(layout)
