@@ -1,4 +1,4 @@
-"""flannel's configuration and subnet.env, and the delegate's configuration made of both. Pure (reference: flannel-io/cni-plugin)."""
+"""flannel's configuration, subnet.env, and the delegate's configuration made of both. Pure (reference: flannel-io/cni-plugin)."""
 
 from __future__ import annotations
 
