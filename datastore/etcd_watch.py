@@ -91,7 +91,6 @@ async def watch(channel: EtcdChannel, prefix: str, revision: int) -> AsyncGenera
     cursor = Cursor(revision)
     outage = Outage(prefix)
     while True:
-        channel.check_open()
         member = channel.member
         try:
             async with aclosing(_stream(channel, member, prefix, cursor)) as batches:
@@ -100,7 +99,6 @@ async def watch(channel: EtcdChannel, prefix: str, revision: int) -> AsyncGenera
                     if batch:
                         yield batch
         except (grpc.aio.AioRpcError, Interrupted, TimeoutError) as error:
-            channel.check_open()
             outage.check_passing(member, error)
             channel.forget_token() if outage.token_is_suspect(error) else channel.pass_over(member)
             await asyncio.sleep(outage.pause(member, error))
@@ -155,12 +153,12 @@ async def _stream(channel: EtcdChannel, member: Member, prefix: str, cursor: Cur
     try:
         async with asyncio.timeout(ATTEMPT_S):
             await send(call, _request(prefix, cursor.revision + 1))
-            created = await _read(channel, call)
+            created = await _next(channel, call)
         yield cursor.feed(created)
         if created.header.revision < cursor.revision:
             await _check_history(channel, cursor.revision)
         while True:
-            yield cursor.feed(await _read(channel, call))
+            yield cursor.feed(await _next(channel, call))
     finally:
         call.cancel()
 
@@ -174,12 +172,9 @@ def _request(prefix: str, start_revision: int) -> Any:
     )
 
 
-async def _read(channel: EtcdChannel, call: Any) -> Any:
-    try:
+async def _next(channel: EtcdChannel, call: Any) -> Any:
+    with channel.told_apart():
         return await read(call)
-    except asyncio.CancelledError:
-        channel.check_open()  # gRPC cancels the readers of a channel that is closed, as if the task were cancelled
-        raise
 
 
 async def _check_history(channel: EtcdChannel, revision: int) -> None:
