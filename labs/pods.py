@@ -8,6 +8,7 @@ from __future__ import annotations
 from cni.errors import CniError
 from cni.install import install
 from cni.runtime import run_list
+from dataplane.drivers.netns import entered
 from dataplane.errors import KernelError
 from labs.errors import LabError
 from labs.layout import Layout, Pod
@@ -16,8 +17,12 @@ IFNAME = "eth0"
 
 
 def install_plugins(layout: Layout) -> None:
-    """Install the plugins for this lab."""
-    install(layout.plugin_folder)
+    """Install the plugins for this lab.
+
+    Inside one of its namespaces, as everything that a lab starts: there the compiler is found if we are killed meanwhile.
+    """
+    with entered(layout.netns(layout.topology.outside.name)):
+        install(layout.plugin_folder)
 
 
 def attach_pods(layout: Layout) -> None:

@@ -89,10 +89,13 @@ def stop_all(layout: Layout, patience_s: float = 5.0) -> None:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process is gone; a child of ours that has ended is laid to rest."""
+    """Whether a process lives no more; a child of ours is laid to rest.
+
+    Somebody else's child may stay in the process table for seconds until that one looks, but it is in no namespace any more.
+    """
     with suppress(ChildProcessError):  # started by an earlier command
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    return not os.path.exists(f"/proc/{pid}")
+        os.waitpid(pid, os.WNOHANG)
+    return identity(f"/proc/{pid}/ns/net") is None
 
 
 def _gone(layout: Layout, processes: Sequence[Process], deadline: float) -> bool:
