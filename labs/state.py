@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from labs.layout import ROOT, Layout
 from labs.topology_file import LAB_NAME, LAB_NAME_LIKE, document_of, read_topology
 
 STARTING, RUNNING = "starting", "running"
+_LOCK_PATIENCE_S = 2.0  # a child that was just being started by a killed `up` holds the lock until it executes its program
+_LOCK_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +126,31 @@ def _state_file(folder: str) -> str:
 
 
 def _open_locked(folder: str) -> int:
+    deadline = time.monotonic() + _LOCK_PATIENCE_S
     while True:
         os.makedirs(folder, mode=0o755, exist_ok=True)
         try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:  # a `down` elsewhere removed it between the two calls
             continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if _try_lock(handle):
+            if _is_still(handle, folder):
+                return handle
             os.close(handle)
-            name = os.path.basename(folder)
-            raise ConfigError("lab", name, "another `podwire lab` is just putting it up or down; wait for it") from None
-        if _is_still(handle, folder):
-            return handle
+            continue
         os.close(handle)
+        if time.monotonic() > deadline:
+            name = os.path.basename(folder)
+            raise ConfigError("lab", name, "another `podwire lab` is just putting it up or down; wait for it")
+        time.sleep(_LOCK_POLL_S)
+
+
+def _try_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_still(handle: int, folder: str) -> bool:

@@ -24,7 +24,6 @@ from labs.verdict import Verdict
 from podwire.lab_text import print_status, print_trace, print_verdict
 from podwire.output import print_json, print_table, progress
 
-_DEMO = "demo"  # a name that belongs to the demo: a lab that the user has up is left alone
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 _lab = click.option("--lab", "name", metavar="NAME", help="Which lab, where several are up.")
 _name = click.argument("name", required=False)
@@ -170,14 +169,17 @@ def _guest_lines(name: str) -> list[str]:
 
 
 @lab.command("demo")
+@click.option(
+    "--name", metavar="NAME", default="demo", show_default=True, help="Call the lab so; one of that name is removed first."
+)
 @_backend
 @_datastore
-def demo_command(backend: str | None, datastore: str | None) -> None:
+def demo_command(name: str, backend: str | None, datastore: str | None) -> None:
     """Put up three nodes, check all pairs, trace one ping, remove everything, and say PASS."""
     _end_in_order()
-    layout = Layout(with_options(find_topology("flannel"), name=_DEMO, backend=backend, datastore=datastore))
+    layout = Layout(with_options(find_topology("flannel"), name=name, backend=backend, datastore=datastore))
     with progress() as tell:
-        down(layout.name, tell)  # of an earlier demo that was killed
+        down(layout.name, tell)  # an earlier demo that was killed
         up(layout, tell)
     try:
         passed = _demonstrate(layout)
