@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.netns.lab_fixture import lab_name, leftovers, namespaces_of, own_devices, podwire, podwire_json
+from tests.netns.lab_fixture import CHECKOUT, lab_name, leftovers, namespaces_of, own_devices, podwire, podwire_json
 
 NAME = lab_name("bridge")
 
@@ -31,6 +31,7 @@ def test_every_pair_reaches_each_other_unmasked_and_the_outside_sees_the_node() 
     assert len(document["pairs"]) == 4 * 3 + 4
     assert all(pair["ok"] and pair["rtt_ms"] > 0 and pair["want"] == "allow" for pair in document["pairs"])
     own = {pod["name"]: pod["addresses"][0] for pod in podwire_json("lab", "status", NAME)["pods"]}
+    assert "20 of 20 pairs are as they should be" in podwire("lab", "check", NAME).stdout
     assert all(pair["source_seen"] == own[pair["from"]] for pair in document["pairs"] if pair["from"] in own)
     assert {(pair["to"], pair["source_seen"]) for pair in document["outside"]} == {("outside", "192.168.50.11")}
 
@@ -73,12 +74,12 @@ def test_a_trace_can_be_read_by_people() -> None:
 
 
 def test_an_unanswered_trace_ends_where_the_packet_was_lost() -> None:
-    podwire("lab", "exec", "--lab", NAME, "node1-pod3", "--", "ip", "link", "set", "lo", "down")
-    podwire("lab", "exec", "--lab", NAME, "node1-pod3", "--", "sysctl", "-q", "-w", "net.ipv4.icmp_echo_ignore_all=1")
+    switch = "echo {} > /proc/sys/net/ipv4/icmp_echo_ignore_all"
+    podwire("lab", "exec", "--lab", NAME, "node1-pod3", "--", "sh", "-c", switch.format(1))
     try:
         document = podwire_json("lab", "trace", "--lab", NAME, "node1-pod1", "node1-pod3", expect=1)
     finally:
-        podwire("lab", "exec", "--lab", NAME, "node1-pod3", "--", "sysctl", "-q", "-w", "net.ipv4.icmp_echo_ignore_all=0")
+        podwire("lab", "exec", "--lab", NAME, "node1-pod3", "--", "sh", "-c", switch.format(0))
     assert (document["ok"], document["rtt_ms"], document["reply"]) == (False, None, [])
     assert document["request"][-1]["node"] == "node1-pod3"
 
@@ -120,7 +121,7 @@ def test_what_cannot_be_done_is_refused_with_exit_2_and_changes_nothing(argument
 
 def test_a_topology_file_with_an_unknown_key_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     path, name = tmp_path / "mine.yaml", lab_name("file")
-    text = Path("labs/netns/bridge.yaml").read_text().replace("name: bridge", f"name: {name}")
+    text = (CHECKOUT / "labs/netns/bridge.yaml").read_text().replace("name: bridge", f"name: {name}")
     path.write_text(text.replace("pods: 4", "pods: 4, image: debian"))
     assert (
         f"{path}: topology.nodes.node1.image: 'debian': unknown key; allowed here: kind, pods"
@@ -131,7 +132,7 @@ def test_a_topology_file_with_an_unknown_key_is_refused_before_anything_is_made(
 
 def test_a_topology_file_of_ones_own_is_put_up(tmp_path: Path) -> None:
     path, name = tmp_path / "mine.yaml", lab_name("file")
-    text = Path("labs/netns/bridge.yaml").read_text().replace("name: bridge", f"name: {name}").replace("pods: 4", "pods: 1")
+    text = (CHECKOUT / "labs/netns/bridge.yaml").read_text().replace("name: bridge", f"name: {name}").replace("pods: 4", "pods: 1")
     path.write_text(text)
     try:
         podwire("lab", "up", str(path))

@@ -66,12 +66,6 @@ def plain_packets(_: Layout, hops: Sequence[Hop]) -> None:
 
 
 def vtep_mac(layout: Layout, node: str) -> str:
-    return run(["cat", "/sys/class/net/flannel.1/address"], netns=layout.netns(node)).stdout.decode().strip() or ip_mac(
-        layout, node
-    )
-
-
-def ip_mac(layout: Layout, node: str) -> str:
     words = run(["ip", "-o", "link", "show", "flannel.1"], netns=layout.netns(node)).stdout.decode().split()
     return words[words.index("link/ether") + 1]
 
