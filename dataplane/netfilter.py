@@ -39,7 +39,7 @@ class Chain(Object):
 
 @record
 class Jump(Object):
-    """One rule of ours in a chain that others use too. `first` puts it before their rules, otherwise it goes behind them."""
+    """One rule of ours in a built-in chain, which others use too. `first` puts it before theirs, otherwise it goes behind."""
 
     family: int
     table: str
@@ -61,7 +61,7 @@ class Jump(Object):
 
 def target_of(rule: str) -> str:
     """Where a rule sends its packets: the word after `-j` or `-g`, or ""."""
-    parts = words(rule)
+    parts = rule_words(rule)
     return next((parts[i + 1] for i, word in enumerate(parts[:-1]) if word in ("-j", "-g")), "")
 
 
@@ -69,11 +69,11 @@ def comment_of(rule: str) -> str | None:
     """The text of a rule's comment, unquoted; None without one."""
     if "--comment " not in rule:
         return None
-    parts = words(rule)
+    parts = rule_words(rule)
     return next((parts[i + 1] for i, word in enumerate(parts[:-1]) if word == "--comment"), None)
 
 
-def words(rule: str) -> list[str]:
+def rule_words(rule: str) -> list[str]:
     """The words of a rule as iptables-restore takes them apart: quotes group, a backslash within them keeps what follows."""
     if '"' not in rule:
         return rule.split()

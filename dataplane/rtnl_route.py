@@ -20,7 +20,7 @@ from sys import byteorder
 
 from dataplane.inet import IP, Prefix
 from dataplane.rtnl import RtnlError, address, attribute, attributes, fixed, nested, number, u32
-from dataplane.state import BLACKHOLE, LOCAL, PROTO_BOOT, SCOPE_LINK, SCOPE_UNIVERSE, UNICAST, Route
+from dataplane.state import BLACKHOLE, IP6_RT_PRIO_USER, LOCAL, PROTO_BOOT, SCOPE_LINK, SCOPE_UNIVERSE, UNICAST, Route
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ RTM_F_CLONED = 0x200
 SCOPE_NOWHERE = 255  # in a removal: any scope
 TABLE_LOCAL = 255
 UNREACHABLE = 7
-IP6_RT_PRIO_USER = 1024
 
 _READ = frozenset({UNICAST, BLACKHOLE, UNREACHABLE})
 _FAMILIES = {AF_INET: 4, AF_INET6: 16}

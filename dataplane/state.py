@@ -24,6 +24,11 @@ PROTO_KERNEL, PROTO_BOOT, PROTO_STATIC = 2, 3, 4
 PROTO_BGP_AGENT, PROTO_FLANNELD = 80, 84  # 80 is Calico's (BIRD there); 84 is free in /etc/iproute2/rt_protos
 TABLE_MAIN = 254
 UNICAST, LOCAL, BLACKHOLE = 1, 2, 6  # rtm_type
+IP6_RT_PRIO_USER = 1024  # what the kernel makes of an IPv6 route's metric 0
+
+# IPv6 has no scopes of routes, and works out that of an address. A route's metric is compared with its key.
+_UNTOLD_IPV6_ADDRESS = frozenset({"nodad", "scope"})
+_UNTOLD_IPV6_ROUTE = frozenset({"scope", "metric"})
 
 
 class Object:
@@ -41,6 +46,11 @@ class Object:
     def dev(self) -> str | None:
         """The device that the object hangs on and goes away with."""
         return None
+
+    @property
+    def untold(self) -> frozenset[str]:
+        """Fields of this wish that the kernel does not tell back as they were wished for; they are not compared."""
+        return self.CREATE_ONLY
 
 
 @record
@@ -126,6 +136,10 @@ class Address(Object):
     def dev(self) -> str | None:
         return self.device
 
+    @property
+    def untold(self) -> frozenset[str]:
+        return self.CREATE_ONLY if self.prefix.version == 4 else _UNTOLD_IPV6_ADDRESS
+
 
 @record
 class Route(Object):
@@ -138,7 +152,7 @@ class Route(Object):
     scope: int | None = None
     protocol: int | None = None
     onlink: bool | None = None
-    metric: int = 0  # IPv6: 0 becomes 1024 in the kernel, and is read back as such
+    metric: int = 0  # IPv6: 0 and 1024 are one; the kernel stores 1024
     table: int = TABLE_MAIN
     type: int = UNICAST
     mtu: int | None = None
@@ -146,11 +160,16 @@ class Route(Object):
 
     @property
     def key(self) -> Hashable:
-        return ("route", self.table, self.dst, self.metric)
+        metric = self.metric if self.metric or len(self.dst.address) == 4 else IP6_RT_PRIO_USER
+        return ("route", self.table, self.dst, metric)
 
     @property
     def dev(self) -> str | None:
         return self.device
+
+    @property
+    def untold(self) -> frozenset[str]:
+        return self.CREATE_ONLY if self.dst.version == 4 else _UNTOLD_IPV6_ROUTE
 
 
 @record
@@ -218,9 +237,7 @@ def differing(wanted: Object, found: Object) -> tuple[str, ...]:
     """
     if type(wanted) is not type(found) and not (type(wanted) is Link and isinstance(found, Link)):
         return ("kind",)
-    have = found.__dict__
+    have, untold = found.__dict__, wanted.untold
     return tuple(
-        name
-        for name, value in wanted.__dict__.items()
-        if value is not None and name not in wanted.CREATE_ONLY and have[name] != value
+        name for name, value in wanted.__dict__.items() if value is not None and name not in untold and have[name] != value
     )

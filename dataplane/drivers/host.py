@@ -5,6 +5,8 @@ A driver is opened when there is work for it, and only then imported: a plugin t
 
 from __future__ import annotations
 
+from dataplane.errors import KernelError
+from dataplane.kernel import Failure
 from dataplane.netfilter import Chain, Jump
 from dataplane.state import Sysctl
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Protocol
 
-    from dataplane.kernel import Failure, Kernel
+    from dataplane.kernel import Kernel
     from dataplane.ownership import Scope
     from dataplane.plan import Op
     from dataplane.state import Object
@@ -73,9 +75,16 @@ class HostKernel:
         for i, op in enumerate(ops):
             batch.append(op)
             if i + 1 == len(ops) or _writer(ops[i + 1]) is not _writer(op):
-                failures += self._driver(_writer(op)).apply(batch)
+                failures += self._apply_batch(batch)
                 batch = []
         return tuple(failures)
+
+    def _apply_batch(self, batch: list[Op]) -> tuple[Failure, ...]:
+        try:
+            driver = self._driver(_writer(batch[0]))
+        except KernelError as error:  # the namespace cannot be entered
+            return tuple(Failure(op, error) for op in batch)
+        return driver.apply(batch)
 
     def close(self) -> None:
         """Give back what the drivers hold. The next use opens them again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dataplane.errors import ConfigError
-from dataplane.netfilter import COMMENT_BYTES, Chain, Jump, clipped, comment, comment_of, quoted, target_of, words
+from dataplane.netfilter import COMMENT_BYTES, Chain, Jump, clipped, comment, comment_of, quoted, rule_words, target_of
 
 QUOTED = {  # as iptables-save 1.8.9 prints them; tests/netns/test_iptables.py asks the tool itself
     "plain_1-x": "plain_1-x",
@@ -25,7 +25,7 @@ QUOTED = {  # as iptables-save 1.8.9 prints them; tests/netns/test_iptables.py a
 @pytest.mark.parametrize(("text", "printed"), QUOTED.items())
 def test_a_word_is_quoted_as_iptables_save_prints_it_and_read_back(text: str, printed: str) -> None:
     assert quoted(text) == printed
-    assert words(f"-m comment --comment {printed} -j RETURN") == ["-m", "comment", "--comment", text, "-j", "RETURN"]
+    assert rule_words(f"-m comment --comment {printed} -j RETURN") == ["-m", "comment", "--comment", text, "-j", "RETURN"]
     assert comment_of(f"{comment(text)} -j RETURN") == text
 
 
@@ -46,6 +46,7 @@ TARGETS = {
     "-s 10.0.0.0/8 -j RETURN": "RETURN",
     "-g CNI-FORWARD": "CNI-FORWARD",
     '-m comment --comment "a -j b" -j MASQUERADE --random-fully': "MASQUERADE",
+    r'-m string --string \\ -m comment --comment "a \" -j b" -j DROP': "DROP",
     "-s 10.0.0.0/8": "",
     "-j": "",
 }
