@@ -81,6 +81,8 @@ def settings(ifname: str, has_ipv6: bool, wants_ipv6: bool, enable_dad: bool | N
     """Kernel settings of the interface.
 
     arp_notify sends the gratuitous ARP when the link comes up. `enable_dad` None leaves duplicate address detection alone.
+    All of them may fail: an older kernel has not all, and /proc/sys may be read-only. Where IPv6 stays switched off for it, adding
+    the address fails and says so.
 
     Args:
         has_ipv6: whether this kernel has IPv6 at all.

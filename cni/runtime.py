@@ -114,13 +114,19 @@ def run_list(  # noqa: PLR0917  the order is part of the interface
         return _add(network, attachment)
     if verb == "DEL":
         _delete(network, attachment)
-        return None
+    else:
+        _ask(verb, network, attachment, valid_attachments)
+    return None
+
+
+def _ask(verb: str, network: NetworkList, attachment: Attachment, valid_attachments: list[dict[str, str]] | None) -> None:
+    """CHECK, GC or STATUS: through the list, as far as its version knows the verb and its owner has not switched it off."""
     if parse_version(network.version) < parse_version(_SINCE[verb]):
         raise CniError(
             INCOMPATIBLE_VERSION, f"configuration version {network.version} does not support {verb}", f"needs {_SINCE[verb]}"
         )
     if verb in network.switched_off:
-        return None
+        return
     extra: dict[str, Any] = {}
     if verb == "CHECK":
         extra = _with_cached(network, attachment)
@@ -129,7 +135,6 @@ def run_list(  # noqa: PLR0917  the order is part of the interface
         _delete_dead(network, attachment, valid_attachments)
     for plugin in network.plugins:
         _call(verb, network, plugin, attachment, extra)
-    return None
 
 
 def _add(network: NetworkList, attachment: Attachment) -> dict[str, Any] | None:

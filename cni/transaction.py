@@ -12,10 +12,11 @@ from dataplane.state import Sysctl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
     from types import TracebackType
 
     from dataplane.kernel import Kernel
+    from dataplane.state import Object
 
 
 class Transaction:
@@ -27,15 +28,20 @@ class Transaction:
     def on_undo(self, action: Callable[[], None]) -> None:
         self._undo.append(action)
 
-    def apply(self, kernel: Kernel, ops: Iterable[Op]) -> None:
-        """Carry out the operations. Raises the KernelError of the first that failed; what succeeded is undone with the block."""
+    def apply(self, kernel: Kernel, ops: Iterable[Op], may_fail: Collection[Object] = ()) -> None:
+        """Carry out the operations. Raises the KernelError of the first that failed; what succeeded is undone with the block.
+
+        Args:
+            may_fail: wishes that an attachment also works without, such as a setting that an older kernel does not know.
+        """
         wanted = tuple(ops)
         failures = kernel.apply(wanted) if wanted else ()
         failed = {failure.op for failure in failures}
         done = [op for op in wanted if op not in failed]
         self.on_undo(lambda: _reverse(kernel, done))
-        if failures:
-            raise failures[0].error
+        serious = [failure.error for failure in failures if failure.op.item not in may_fail]
+        if serious:
+            raise serious[0]
 
     def __enter__(self) -> Transaction:
         return self

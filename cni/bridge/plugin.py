@@ -114,7 +114,7 @@ def _attach_host(host: Kernel, conf: BridgeConf, args: Args, result: Result, wor
     quiet = quiet_settings(conf, attachment) if has_ipv6() else ()
     gone = addresses_in_the_way(conf, gateway_addresses(conf, result), actual)
     ops = towards((bridge, *desired_host(conf, attachment, result, actual), *quiet), actual)
-    work.apply(host, (*(Op(REMOVE, item) for item in gone), *ops, *pin_mac(found, bridge, ops)))
+    work.apply(host, (*(Op(REMOVE, item) for item in gone), *ops, *pin_mac(found, bridge, ops)), may_fail=quiet)
     return attachment.host_end
 
 
@@ -127,7 +127,7 @@ def _attach_container(container: Kernel, conf: BridgeConf, args: Args, result: R
     actual = container.read(_container_scope(args.ifname, result, quiet))
     routes = first_wins(desired_routes(args.ifname, result.ips, result.routes), actual)
     wanted = (*desired_addresses(args.ifname, result.ips, nodad=not conf.enable_dad), *quiet, *routes)
-    work.apply(container, towards(wanted, actual))
+    work.apply(container, towards(wanted, actual), may_fail=quiet)
     if conf.enable_dad and wants_ipv6:
         wait_for_dad(args.netns, args.ifname)
 

@@ -99,7 +99,7 @@ def _attach_container(container: Kernel, args: Args, result: Result, work: Trans
     wants_ipv6 = any(ip.address.version == 6 for ip in result.ips)
     quiet = settings(args.ifname, has_ipv6(), wants_ipv6, None)
     before = container.read(Scope(links=frozenset({args.ifname}), sysctls=frozenset(item.name for item in quiet)))
-    work.apply(container, towards((*desired_addresses(args.ifname, result.ips, nodad=True), *quiet), before))
+    work.apply(container, towards((*desired_addresses(args.ifname, result.ips, nodad=True), *quiet), before), may_fail=quiet)
     actual = container.read(_container_scope(args.ifname, result))
     gone = automatic_routes(args.ifname, result.ips, actual)
     work.apply(container, [Op(REMOVE, item) for item in gone])

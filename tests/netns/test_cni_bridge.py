@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dataplane.drivers import netns
+from dataplane.drivers.run import Ran, run
 from tests.cni_node import DEFAULTS, FAMILIES, VERSIONS, WITH_PREV_RESULT, Node, Refused, addresses_of, links_of, ping
 
 if TYPE_CHECKING:
@@ -429,3 +430,31 @@ def test_what_is_not_supported_is_refused_by_name(node: Node, key: str) -> None:
         node.add(node.conf("bridge", **{key: value}), node.namespace())
     assert refused.value.code == 7
     assert set(links_of(node, node.host)) == {"lo"}
+
+
+def _with_read_only_settings(node: Node, conf: dict[str, Any], pod: str) -> Ran:
+    """Execute an ADD where /proc/sys is mounted read-only, as within many containers."""
+    script = 'mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec "$0"'
+    env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": pod, "CNI_IFNAME": "eth0", "CNI_PATH": node.cni_path}
+    plugin = os.path.join(node.cni_path, conf["type"])
+    return run(["unshare", "-m", "sh", "-c", script, plugin], json.dumps(conf).encode(), netns=node.host, env=env)
+
+
+def test_settings_that_an_attachment_can_do_without_may_be_read_only(node: Node) -> None:
+    pod = node.namespace()
+    conf = node.conf("bridge", "v4", isGateway=False)
+    conf["ipam"]["routes"] = []
+    ran = _with_read_only_settings(node, conf, pod)
+    assert ran.status == 0, ran
+    assert addresses_of(node, pod, "eth0") == {"10.77.0.2/24"}
+
+
+@pytest.mark.parametrize("kind", ["bridge", "ptp"])
+def test_forwarding_that_cannot_be_switched_on_is_an_error_and_the_address_is_given_back(node: Node, kind: str) -> None:
+    pod = node.namespace()
+    node.sh("echo 0 > /proc/sys/net/ipv4/ip_forward")
+    ran = _with_read_only_settings(node, node.conf(kind, "v4"), pod)
+    assert ran.status == 1
+    assert "read-only" in json.loads(ran.stdout)["msg"]
+    assert node.reservations() == set()
+    assert set(links_of(node, pod)) == set(links_of(node, node.host)) == {"lo"}
