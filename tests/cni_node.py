@@ -5,6 +5,8 @@ The environment of a plugin is empty but for CNI_*. Nothing here touches the nam
 
 from __future__ import annotations
 
+import atexit
+import functools
 import itertools
 import json
 import os
@@ -30,20 +32,15 @@ FAMILIES = {"v4": [V4], "v6": [V6], "dual": [V4, V6]}
 DEFAULTS = {"v4": [{"dst": "0.0.0.0/0"}], "v6": [{"dst": "::/0"}], "dual": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]}
 
 _numbers = itertools.count()
-_installed: dict[str, str] = {}
 
 
+@functools.cache
 def plugins() -> str:
-    """The folder with our installed plugins; made once for the whole run."""
-    if "path" not in _installed:
-        _installed["path"] = tempfile.mkdtemp(prefix="pwt-plugins-")
-        install(_installed["path"])
-    return _installed["path"]
-
-
-def remove_plugins() -> None:
-    if "path" in _installed:
-        shutil.rmtree(_installed.pop("path"))
+    """The folder with our installed plugins: made once for the whole run, removed at its end."""
+    folder = tempfile.mkdtemp(prefix="pwt-plugins-")
+    atexit.register(shutil.rmtree, folder)
+    install(folder)
+    return folder
 
 
 class Refused(Exception):
