@@ -22,6 +22,10 @@ check: ## ruff, mypy --strict, import contracts
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports
 
+bench: ## our parts beside their peers, in turn, as ratios
+	@scripts/setup dev
+	@$(PY) -m bench.dataplane
+
 format: ## rewrite the code as `make check` wants it
 	@scripts/setup dev
 	@$(PY) -m ruff format .

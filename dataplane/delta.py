@@ -7,7 +7,7 @@ from dataplane.state import agrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from dataplane.state import Object
 
@@ -31,10 +31,9 @@ def delta(desired: Iterable[Object], actual: Iterable[Object], owned: Callable[[
     An object that exists exactly as wished is left alone whoever made it. One that differs is changed if it is ours, and
     otherwise reported as a conflict. What is ours and not wished for is removed.
 
-    The result does not depend on the order of either input.
+    The result does not depend on the order of either input: of two objects with one key the same one counts (`by_key`).
     """
-    wanted = {item.key: item for item in desired}
-    found = {item.key: item for item in actual}
+    wanted, found = by_key(desired), by_key(actual)
     add: list[Object] = []
     change: list[tuple[Object, Object]] = []
     conflicts: list[tuple[Object, Object]] = []
@@ -46,6 +45,16 @@ def delta(desired: Iterable[Object], actual: Iterable[Object], owned: Callable[[
             (change if owned(other) else conflicts).append((item, other))
     remove = [item for key, item in found.items() if key not in wanted and owned(item)]
     return Delta(_sorted(add), _sorted_pairs(change), _sorted(remove), _sorted_pairs(conflicts))
+
+
+def by_key(items: Iterable[Object]) -> dict[Hashable, Object]:
+    """One object a key, whatever the order: the one whose text is first."""
+    chosen: dict[Hashable, Object] = {}
+    for item in items:
+        other = chosen.setdefault(item.key, item)
+        if other is not item and repr(item) < repr(other):
+            chosen[item.key] = item
+    return chosen
 
 
 def _sorted(items: list[Object]) -> tuple[Object, ...]:

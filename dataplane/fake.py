@@ -1,7 +1,9 @@
 """A kernel in memory, for tests of whoever drives one: it keeps the real one's habits and can be told to fail at an operation.
 
-Habits kept: what hangs on a device goes with it; a route needs its device up and its gateway reachable; a link set down
-loses its routes and neighbours; a rule cannot jump to a chain that is not there; a chain that is jumped to cannot be removed.
+Habits kept: what hangs on a device goes with it, as do tunnels over it and the other end of a veth pair, and its bridge ports are
+set free; secondary IPv4 addresses go with the primary one; a route needs its device up and its gateway reachable; a link set down
+loses its routes and neighbours; a rule cannot jump to a chain that is not there; a chain that is jumped to cannot be removed; no
+plain Link is made.
 """
 
 from __future__ import annotations
@@ -12,15 +14,33 @@ import os
 from dataplane.errors import KernelError
 from dataplane.kernel import Failure
 from dataplane.netfilter import Chain, Jump
-from dataplane.plan import ADD, REMOVE, Op
+from dataplane.plan import ADD, REMOVE, SET, Op
 from dataplane.record import replace
-from dataplane.state import Address, FdbEntry, Link, Neighbor, Object, Route, Sysctl
+from dataplane.state import Address, FdbEntry, Link, Neighbor, Object, Route, Sysctl, Veth, Vxlan, agrees
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
 
     from dataplane.ownership import Scope
+
+# Where a rule may send packets without a chain of that name: verdicts, and extensions of iptables-extensions(8). "" only counts.
+_VERDICTS = {"", "ACCEPT", "DROP", "RETURN", "REJECT"}
+_EXTENSIONS = {
+    "MASQUERADE",
+    "SNAT",
+    "DNAT",
+    "REDIRECT",
+    "NETMAP",
+    "MARK",
+    "CONNMARK",
+    "SET",
+    "LOG",
+    "NFLOG",
+    "NFQUEUE",
+    "CT",
+    "TCPMSS",
+}
 
 
 class FakeKernel:
@@ -62,36 +82,34 @@ class FakeKernel:
 
     def _put(self, op: Op) -> None:
         item, old = op.item, self.objects.get(op.item.key)
-        if item.dev is not None and not self._has_link(item.dev):
-            raise _refusal(op, errno.ENODEV)
+        if op.verb == ADD and old is not None and agrees(item, old):
+            return
+        self._check(op, old)
         if op.verb == ADD and isinstance(item, Link):
-            if old is not None and type(old) is not type(item):
-                raise _refusal(op, errno.EEXIST)
             item = replace(item, up=False)
-        if isinstance(item, Route):
-            self._check_route(op, item)
-        if isinstance(item, Jump) and item.target.isupper() and "-" in item.target:
-            self._check_target(op, item)
         self.objects[item.key] = _merged(item, old)
         if isinstance(item, Link) and isinstance(old, Link) and old.up and item.up is False:
             self._drop(lambda o: isinstance(o, (Route, Neighbor)) and o.dev == item.name)
 
-    def _remove(self, op: Op) -> None:
-        if isinstance(op.item, Chain) and any(
-            isinstance(o, Jump) and o.target == op.item.name and (o.family, o.table) == (op.item.family, op.item.table)
-            for o in self.objects.values()
-        ):
-            raise _refusal(op, errno.EBUSY)
-        self.objects.pop(op.item.key, None)
-        if isinstance(op.item, Link):
-            name = op.item.name
-            self._drop(lambda o: o.dev == name)
+    def _check(self, op: Op, old: Object | None) -> None:
+        """Raise what the kernel would."""
+        item = op.item
+        if item.dev is not None and ("link", item.dev) not in self.objects:
+            raise _refusal(op, errno.ENODEV)
+        if isinstance(item, Link):
+            self._check_link(op, item, old)
+        elif isinstance(item, Route):
+            self._check_route(op, item)
+        elif isinstance(item, (Chain, Jump)):
+            self._check_targets(op, item)
+        if op.verb == ADD and old is not None and not isinstance(item, Chain):  # a chain is written as a whole, whatever was in it
+            raise _refusal(op, errno.EEXIST)
 
-    def _drop(self, goes: Callable[[Object], bool]) -> None:
-        self.objects = {key: item for key, item in self.objects.items() if not goes(item)}
-
-    def _has_link(self, name: str) -> bool:
-        return ("link", name) in self.objects
+    def _check_link(self, op: Op, link: Link, old: Object | None) -> None:
+        needed = [name for name in (link.master, link.underlay if isinstance(link, Vxlan) else None) if name]
+        nobodys = old is None and (op.verb == SET or type(link) is Link)
+        if nobodys or any(("link", name) not in self.objects for name in needed):
+            raise _refusal(op, errno.ENODEV)
 
     def _check_route(self, op: Op, route: Route) -> None:
         link = self.objects.get(("link", route.device))
@@ -108,9 +126,51 @@ class FakeKernel:
         if not reachable:
             raise _refusal(op, errno.ENETUNREACH)
 
-    def _check_target(self, op: Op, jump: Jump) -> None:
-        if ("chain", jump.family, jump.table, jump.target) not in self.objects:
+    def _check_targets(self, op: Op, item: Chain | Jump) -> None:
+        targets = item.targets if isinstance(item, Chain) else {item.target}
+        if any(("chain", item.family, item.table, target) not in self.objects for target in targets - _VERDICTS - _EXTENSIONS):
             raise _refusal(op, errno.ENOENT)
+
+    def _remove(self, op: Op) -> None:
+        item = op.item
+        if isinstance(item, Chain) and any(_sends_to(o, item) for o in self.objects.values()):
+            raise _refusal(op, errno.EBUSY)
+        if isinstance(item, Address) and item.key in self.objects:
+            self._remove_secondaries(item)
+        if self.objects.pop(item.key, None) is not None and isinstance(item, Link):
+            self._remove_dependents(item.name)
+
+    def _remove_dependents(self, name: str) -> None:
+        """A device is gone: so is what hangs on it, tunnels over it, the other end of its veth pair; its ports are free."""
+        self._drop(lambda o: o.dev == name)
+        for link in [o for o in self.objects.values() if isinstance(o, Link)]:
+            peer = link.peer if isinstance(link, Veth) and link.peer_netns is None else None
+            if name in (peer, link.underlay if isinstance(link, Vxlan) else None):
+                if self.objects.pop(link.key, None) is not None:
+                    self._remove_dependents(link.name)
+            elif link.master == name:
+                self.objects[link.key] = replace(link, master="")
+
+    def _remove_secondaries(self, gone: Address) -> None:
+        """The IPv4 address that a subnet was first given on a device is its primary one: the others go with it."""
+        subnet = [
+            o.key
+            for o in self.objects.values()
+            if isinstance(o, Address) and o.device == gone.device and o.prefix.network == gone.prefix.network
+        ]
+        if gone.prefix.version == 4 and subnet[0] == gone.key:
+            self._drop(lambda o: o.key in subnet)
+
+    def _drop(self, goes: Callable[[Object], bool]) -> None:
+        self.objects = {key: item for key, item in self.objects.items() if not goes(item)}
+
+
+def _sends_to(item: Object, chain: Chain) -> bool:
+    """Whether a rule of `item` jumps to the chain; rules within the chain itself do not hold it."""
+    if not isinstance(item, (Chain, Jump)) or item.key == chain.key:
+        return False
+    targets = item.targets if isinstance(item, Chain) else {item.target}
+    return chain.name in targets and (item.family, item.table) == (chain.family, chain.table)
 
 
 def _refusal(op: Op, number: int) -> KernelError:

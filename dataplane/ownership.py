@@ -10,7 +10,7 @@ rule in a foreign chain   by its comment
 
 from __future__ import annotations
 
-from dataplane.netfilter import Chain, Jump
+from dataplane.netfilter import Chain, Jump, clipped, comment_of
 from dataplane.record import record
 from dataplane.state import PROTO_KERNEL, Link, Route, Sysctl
 
@@ -41,12 +41,13 @@ class Owner:
             return self._named(item.name)
         if isinstance(item, Route):
             return item.protocol != PROTO_KERNEL and (
-                item.protocol == self.route_protocol or (item.device is not None and self._named(item.device))
+                (item.protocol is not None and item.protocol == self.route_protocol)
+                or (item.device is not None and self._named(item.device))
             )
         if isinstance(item, Chain):
             return item.name in self.chains or item.name.startswith(self.chain_prefixes or ("\0",))
         if isinstance(item, Jump):
-            return _comment_of(item.rule) in self.comments
+            return comment_of(item.rule) in {clipped(text) for text in self.comments}
         if isinstance(item, Sysctl):
             return False
         return item.dev is not None and self._named(item.dev)
@@ -81,7 +82,7 @@ def scope_of(owner: Owner, desired: Iterable[Object]) -> Scope:
     if owner.link_prefixes:
         links, devices = {"*"}, {"*"}
     families = {item.dst.version for item in items if isinstance(item, Route)}
-    if owner.route_protocol is not None or owner.links:
+    if owner.route_protocol is not None or owner.links or owner.link_prefixes:
         families |= {4, 6}
     return Scope(
         links=frozenset(links),
@@ -90,10 +91,3 @@ def scope_of(owner: Owner, desired: Iterable[Object]) -> Scope:
         tables=owner.tables | {(item.family, item.table) for item in items if isinstance(item, (Chain, Jump))},
         sysctls=frozenset(item.name for item in items if isinstance(item, Sysctl)),
     )
-
-
-def _comment_of(rule: str) -> str | None:
-    _, found, rest = rule.partition("--comment ")
-    if not found:
-        return None
-    return rest[1:].partition('"')[0] if rest.startswith('"') else rest.partition(" ")[0]

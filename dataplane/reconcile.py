@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataplane.delta import Delta, delta
 from dataplane.ownership import scope_of
-from dataplane.plan import Op, plan
+from dataplane.plan import Op, needs_rebuild, plan
 from dataplane.record import record
 
 TYPE_CHECKING = False
@@ -36,13 +36,21 @@ class Turn:
 def compare(kernel: Kernel, desired: Iterable[Object], owner: Owner) -> Delta:
     """What a turn would have to do. Changes nothing.
 
+    A device of somebody else's whose settings may be changed is still not deleted to be made anew: that is a conflict.
+
     Raises:
         KernelError: the kernel could not be read.
     """
     items = frozenset(desired)
     actual = kernel.read(scope_of(owner, items))
     found = delta(items, actual, owner.may_change)
-    return Delta(found.add, found.change, tuple(item for item in found.remove if owner.owns(item)), found.conflicts)
+    taken = tuple(pair for pair in found.change if needs_rebuild(*pair) and not owner.owns(pair[1]))
+    return Delta(
+        found.add,
+        tuple(pair for pair in found.change if pair not in taken),
+        tuple(item for item in found.remove if owner.owns(item)),
+        found.conflicts + taken,
+    )
 
 
 def reconcile(kernel: Kernel, desired: Iterable[Object], owner: Owner) -> Turn:

@@ -27,6 +27,7 @@ else:
 
     def record(cls):
         names = field_names(cls)
+        known = frozenset(names)
         defaults = {name: getattr(cls, name) for name in names if hasattr(cls, name)}
 
         def __init__(self, *args, **kwargs):
@@ -34,7 +35,7 @@ else:
             values.update(defaults)
             values.update(zip(names, args, strict=False))
             values.update(kwargs)
-            if len(values) != len(names) or len(args) > len(names):
+            if values.keys() != known or len(args) > len(names):
                 raise TypeError(_complaint(cls, names, args, kwargs, values))
 
         def __eq__(self, other):
@@ -45,7 +46,8 @@ else:
             return hash((cls, *[values[name] for name in names]))
 
         def __repr__(self):
-            shown = [f"{n}={v!r}" for n, v in self.__dict__.items() if n not in defaults or v != defaults[n]]
+            values = self.__dict__
+            shown = [f"{n}={values[n]!r}" for n in names if n not in defaults or values[n] != defaults[n]]
             return f"{cls.__name__}({', '.join(shown)})"
 
         def __setattr__(self, name, value):

@@ -62,6 +62,9 @@ class SysctlDriver:
             return tuple(Failure(op, error) for op in ops)
         return tuple(failures)
 
+    def close(self) -> None:
+        """Nothing is held between calls."""
+
 
 def _read(name: str) -> str | None:
     try:
