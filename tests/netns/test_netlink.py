@@ -236,8 +236,8 @@ def test_a_device_of_somebody_else_that_is_absent_is_told(node: Node) -> None:
 
 
 def test_adding_a_link_that_exists(node: Node) -> None:
-    node.bring_up(Bridge("br0", mtu=1400))
-    assert node.driver.apply([Op(ADD, Bridge("br0", mtu=1400))]) == ()
+    for _ in range(2):
+        assert node.driver.apply([Op(ADD, Bridge("br0", mtu=1400))]) == ()
     (differs,) = node.driver.apply([Op(ADD, Bridge("br0", mtu=1300))])
     assert differs.error.errno == EEXIST
     (other_kind,) = node.driver.apply([Op(ADD, Vxlan("br0", vni=5))])
@@ -248,7 +248,7 @@ def test_adding_a_link_that_exists(node: Node) -> None:
 def test_a_bridge_made_anew_in_one_batch_is_not_taken_for_the_old_one(node: Node) -> None:
     node.bring_up(Bridge("br0"))
     address = Address("br0", parse_prefix("10.1.0.1/24"))
-    ops = [Op(SET, Link("br0")), Op(REMOVE, Bridge("br0")), Op(ADD, Bridge("br0")), Op(ADD, address), Op(SET, Bridge("br0"))]
+    ops = [Op(ADD, address), Op(REMOVE, Bridge("br0")), Op(ADD, Bridge("br0")), Op(ADD, address), Op(SET, Bridge("br0"))]
     assert node.driver.apply(ops) == ()
     assert node.has(address)
 
@@ -256,6 +256,11 @@ def test_a_bridge_made_anew_in_one_batch_is_not_taken_for_the_old_one(node: Node
 def test_link_index(node: Node) -> None:
     assert node.driver.link_index("eth0") == node.link("eth0")["ifindex"]
     assert node.driver.link_index("absent0") is None
+
+
+def test_of_the_errors_of_one_link_the_first_is_told(node: Node) -> None:
+    (failure,) = node.driver.apply([Op(SET, Link("eth0", mtu=1, hairpin=True))])
+    assert str(failure.error) == "set link eth0: Invalid argument: mtu less than device minimum"
 
 
 # --- addresses ---
@@ -532,3 +537,13 @@ def test_a_veth_into_a_namespace_that_is_not_there_is_a_failure(node: Node) -> N
     (failure,) = node.driver.apply([Op(ADD, Veth("v0", peer="v1", peer_netns="/run/netns/pwt-gone"))])
     assert str(failure.error) == "add veth v0 peer v1 in /run/netns/pwt-gone: No such file or directory"
     assert node.driver.link_index("v0") is None
+
+
+def test_a_socket_that_is_gone_fails_every_operation_and_every_reading(nodes: Callable[[], Node]) -> None:
+    driver = nodes().driver
+    driver.close()
+    ops = [Op(ADD, Bridge("br0")), Op(ADD, Route(parse_prefix("10.1.0.0/24"), type=BLACKHOLE)), Op(ADD, ROUTES[0])]
+    assert [failure.op for failure in driver.apply(ops)] == ops
+    for read in (lambda: driver.read(ALL), lambda: driver.link_index("lo"), lambda: driver.route_to(parse_ip("10.0.0.1"))):
+        with pytest.raises(KernelError, match="Bad file descriptor"):
+            read()
