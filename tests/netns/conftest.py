@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dataplane.drivers import netns
+from tests.cni_node import remove_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,3 +33,10 @@ def namespace() -> Iterator[Callable[[], str]]:
             return path
 
         yield make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed_plugins() -> Iterator[None]:
+    """The plugins that the CNI tests install go when the run is over."""
+    yield
+    remove_plugins()

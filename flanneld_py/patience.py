@@ -1,0 +1,50 @@
+"""Waiting for a store that cannot be reached: say so once, back off, say when it is over. A daemon outlives its store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from datastore.errors import StoreError
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY_S, LAST_RETRY_S = 0.2, 5.0
+
+
+class Patience:
+    """How long to wait after each failure of one thing, and whether to speak of it."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._said, self._wait_s = what, "", FIRST_RETRY_S
+
+    async def after(self, error: StoreError) -> None:
+        """It failed: wait until it is time to try again."""
+        if str(error) != self._said:
+            log.warning("store trouble, will retry doing=%r reason=%s", self._what, error)
+        self._said = str(error)
+        await asyncio.sleep(self._wait_s)
+        self._wait_s = min(self._wait_s * 2, LAST_RETRY_S)
+
+    def over(self) -> None:
+        """It worked."""
+        if self._said:
+            log.info("store is back doing=%r", self._what)
+        self._said, self._wait_s = "", FIRST_RETRY_S
+
+
+async def patiently(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
+    """The result of `attempt`, tried until the store answers."""
+    patience = Patience(what)
+    while True:
+        try:
+            result = await attempt()
+        except StoreError as error:
+            await patience.after(error)
+        else:
+            patience.over()
+            return result
