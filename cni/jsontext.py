@@ -138,6 +138,13 @@ class Section:
     def sections(self, name: str) -> tuple[Section, ...]:
         return tuple(_section(item, f"{self.path(name)}[{i}]") for i, item in enumerate(self.items(name)))
 
+    def section_lists(self, name: str) -> tuple[tuple[Section, ...], ...]:
+        """A list of lists of objects."""
+        lists = [_checked(item, list, f"{self.path(name)}[{i}]") for i, item in enumerate(self.items(name))]
+        return tuple(
+            tuple(_section(item, f"{self.path(name)}[{i}][{j}]") for j, item in enumerate(items)) for i, items in enumerate(lists)
+        )
+
     def texts(self, name: str) -> tuple[str, ...]:
         return tuple(_checked(item, str, f"{self.path(name)}[{i}]") for i, item in enumerate(self.items(name)))
 

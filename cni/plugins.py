@@ -37,7 +37,10 @@ def main(name: str) -> int:
     except BaseException as error:  # noqa: BLE001
         _write(1, render(as_cni_error(error).document(CURRENT)))
         return 1
-    return run(plugin, os.environ, _read_stdin, lambda text: _write(1, text), lambda text: _write(2, text))
+    try:
+        return run(plugin, os.environ, _read_stdin, lambda text: _write(1, text), lambda text: _write(2, text))
+    except OSError:  # nobody reads our stdout any more
+        return 1
 
 
 def _read_stdin() -> bytes:

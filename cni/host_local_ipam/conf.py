@@ -63,14 +63,10 @@ def _old_form(ipam: Section) -> tuple[RangeSet, ...]:
 
 def _range_sets(section: Section, name: str) -> tuple[RangeSet, ...]:
     """A list of lists of ranges."""
-    sets = []
-    for i, items in enumerate(section.items(name)):
-        where = f"{section.path(name)}[{i}]"
-        holder = type(section)({"set": items}, where)
-        found = tuple(_range(item) for item in holder.sections("set"))
-        check_range_set(f"{where}: invalid range set {i}", found)
-        sets.append(found)
-    return tuple(sets)
+    sets = tuple(tuple(_range(item) for item in items) for items in section.section_lists(name))
+    for i, ranges in enumerate(sets):
+        check_range_set(f"{section.path(name)}[{i}]: invalid range set {i}", ranges)
+    return sets
 
 
 def _range(section: Section) -> Range:

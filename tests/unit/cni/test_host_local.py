@@ -142,7 +142,7 @@ def test_range_sets_come_in_the_reference_s_order() -> None:
         ),
         ({"ranges": [[{"subnet": "10.1.0.0/22"}], [{"subnet": "10.1.2.0/24"}]]}, "range set 0 overlaps with 1"),
         ({"subnet": "10.1.2.0/24", "ranges": [[{"subnet": "10.1.0.0/22"}]]}, "range set 0 overlaps with 1"),
-        ({"ranges": [[{}]]}, "ipam.ranges[0].set[0].subnet"),
+        ({"ranges": [[{}]]}, "ipam.ranges[0][0].subnet"),
         ({"ranges": [{"subnet": "10.1.2.0/24"}]}, "a list is wanted"),
         ({"subnet": "10.1.2.0"}, "ipam.subnet"),
         ({"subnet": 5}, "a string is wanted"),
