@@ -81,7 +81,9 @@ def wait_for_dad(netns: str, ifname: str) -> None:
 
 
 def _ipv6_flags(netns: str, ifname: str) -> dict[str, int]:
-    """ifa_flags by address (32 hex digits)."""
+    """ifa_flags by address (32 hex digits); none where the kernel has no IPv6."""
+    if not has_ipv6():
+        return {}
     with entered(netns), open(_IF_INET6, encoding="ascii") as file:
         rows = [line.split() for line in file]
     return {row[0]: int(row[4], 16) for row in rows if row[5] == ifname}

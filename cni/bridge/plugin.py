@@ -1,7 +1,8 @@
 """bridge: joins the container to a Linux bridge (reference: plugins/main/bridge).
 
 Order of an ADD: refuse what cannot be, reserve the addresses, then under the namespace's lock read, decide and write the host's
-side and the container's. A failure at any point undoes all that was done before it.
+side and the container's; then wait until it can be used. A failure at any point undoes all that was done before it, but for a
+bridge that others may have joined since the lock was given back.
 """
 
 from __future__ import annotations
@@ -58,12 +59,10 @@ def add(args: Args) -> Result:
             with Locked(HOST_NETNS), Transaction() as work:
                 host_end = _attach_host(host, conf, args, result, work)
                 _attach_container(container, conf, args, result, work)
-                if conf.container_interface and not wait_until_running(host_end, PORT_WAIT_S):
-                    raise CniError(
-                        INTERNAL, f"bridge port in error state: {host_end} is not running", "is the container's link up?"
-                    )
-                made = (interface(host, conf.bridge), interface(host, host_end), interface(container, args.ifname, args.netns))
-                return replace(result, interfaces=made)
+            reservation.on_undo(lambda: delete_attachment(args))  # not the bridge: without the lock others may use it by now
+            _wait_until_usable(conf, args, host_end)
+            made = (interface(host, conf.bridge), interface(host, host_end), interface(container, args.ifname, args.netns))
+            return replace(result, interfaces=made)
 
 
 def delete(args: Args) -> None:
@@ -128,7 +127,13 @@ def _attach_container(container: Kernel, conf: BridgeConf, args: Args, result: R
     routes = first_wins(desired_routes(args.ifname, result.ips, result.routes), actual)
     wanted = (*desired_addresses(args.ifname, result.ips, nodad=not conf.enable_dad), *quiet, *routes)
     work.apply(container, towards(wanted, actual), may_fail=quiet)
-    if conf.enable_dad and wants_ipv6:
+
+
+def _wait_until_usable(conf: BridgeConf, args: Args, host_end: str) -> None:
+    """The bridge forwards only once the kernel has noticed the port's carrier, and tentative addresses answer nobody."""
+    if conf.container_interface and not wait_until_running(host_end, PORT_WAIT_S):
+        raise CniError(INTERNAL, f"bridge port in error state: {host_end} is not running", "is the container's link up?")
+    if conf.enable_dad and conf.ipam_type:
         wait_for_dad(args.netns, args.ifname)
 
 

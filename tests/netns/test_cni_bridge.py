@@ -338,9 +338,11 @@ def test_duplicate_address_detection_finds_the_other_holder(node: Node) -> None:
     node.check(conf, node.add(conf, pod), pod)
     thief = node.conf("bridge", "v6", enabledad=True, name="net2")  # another store, so the same address again
     thief["bridge"] = "pwtbr0"
+    before, other = set(links_of(node, node.host)), node.namespace()
     with pytest.raises(Refused, match="in use by another host"):
-        node.add(thief, node.namespace(), "c2")
+        node.add(thief, other, "c2")
     assert node.reservations("net2") == set()
+    assert (set(links_of(node, node.host)), set(links_of(node, other))) == (before, {"lo"})
 
 
 def test_ipv6_addresses_are_usable_at_once(node: Node) -> None:
