@@ -209,6 +209,7 @@ CROSSES = [(plugins, lambda: GO_PLUGINS), (lambda: GO_PLUGINS, plugins)]
 def test_what_one_adds_the_other_checks_and_deletes(kind: str, family: str, adder: Any, deleter: Any) -> None:
     with Node(adder()) as node:
         conf = node.conf(kind, family, "1.0.0", ipMasq=True)
+        node.sh("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0")  # else each takes seconds
         node.add(conf, node.namespace(), "first")
         node.settle()
         before = node.snapshot()
@@ -225,6 +226,7 @@ def test_what_go_added_is_deleted_after_its_namespace_has_gone(kind: str) -> Non
     """Go's own DEL leaks the rules then."""
     with Node(GO_PLUGINS) as node:
         conf = node.conf(kind, "dual", "1.0.0", ipMasq=True)
+        node.sh("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0")  # else each takes seconds
         node.add(conf, node.namespace(), "first")
         node.settle()
         before = node.snapshot()
