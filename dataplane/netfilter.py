@@ -39,7 +39,7 @@ class Chain(Object):
 
 @record
 class Jump(Object):
-    """One rule of ours in a chain that others use too. `first` puts it before their rules, otherwise it goes behind them."""
+    """One rule of ours in a built-in chain, which others use too. `first` puts it before theirs, otherwise it goes behind."""
 
     family: int
     table: str

@@ -17,7 +17,7 @@ from dataplane.state import Address, Bridge, FdbEntry, Link, Neighbor, Route, Sy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable
+    from collections.abc import Collection, Hashable, Iterable, Mapping
 
     from dataplane.delta import Delta
     from dataplane.state import Object
@@ -65,29 +65,59 @@ def plan(change: Delta, desired: Iterable[Object]) -> tuple[Op, ...]:
         desired: the same wish; what the kernel drops on the way, with a device or an address, is taken from it and added again.
     """
     items = by_key(desired).values()
+    loss = _loss(change, items)
+    sets = _sets(change, items, loss)
+    adds = _adds(change, items, loss, sets)
+    writes = [Op(ADD, item) for item in adds.values()] + [op for key, op in sets.items() if key not in adds]
+    writes += [Op(SET, item) for item in adds.values() if isinstance(item, Link) and item.up]
+    later = [item for item in change.remove if item not in loss.first and item.dev not in loss.fresh]
+    return (*(Op(REMOVE, item) for item in loss.first), *_in_order(writes), *(Op(REMOVE, item) for item in _last_first(later)))
+
+
+@record
+class _Loss:
+    """What has to go before anything is written, and what the kernel drops with it."""
+
+    first: tuple[Object, ...]
+    links: frozenset[str]  # devices that go: those made anew, and all that cannot live without them
+    fresh: frozenset[str]  # these, and devices that are new: nothing hangs on them yet
+    shaken: frozenset[str]  # these, and devices that lose an address: what hangs on them may be gone
+
+
+def _loss(change: Delta, items: Collection[Object]) -> _Loss:
     rebuilt = [found for wanted, found in change.change if needs_rebuild(wanted, found)]
-    lost = _lost_links({link.name for link in rebuilt if isinstance(link, Link)}, items)
-    fresh = lost | {item.name for item in change.add if isinstance(item, Link)}
+    links = _lost_links({link.name for link in rebuilt if isinstance(link, Link)}, items)
+    fresh = links | {item.name for item in change.add if isinstance(item, Link)}
     early = [
         item for item in change.remove if isinstance(item, Address) and item.device not in fresh and _takes_others(item, items)
     ]
     shaken = fresh | {item.device for item in early}
-    sets = {wanted.key: Op(SET, wanted, found) for wanted, found in change.change if not _goes_with(found, lost)}
-    freed = [item for item in items if isinstance(item, Link) and item.master in lost and item.name not in lost]
-    sets.update((item.key, Op(SET, item)) for item in sorted(freed, key=lambda item: item.name))
+    return _Loss((*rebuilt, *early), frozenset(links), frozenset(fresh), frozenset(shaken))
+
+
+def _sets(change: Delta, items: Collection[Object], loss: _Loss) -> dict[Hashable, Op]:
+    """What stays and changes; and the ports of a bridge that is made anew, which have to be put into it again."""
+    sets = {wanted.key: Op(SET, wanted, found) for wanted, found in change.change if not _goes_with(found, loss.links)}
+    freed = [item for item in items if isinstance(item, Link) and item.master in loss.links and item.name not in loss.links]
+    return sets | {item.key: Op(SET, item) for item in sorted(freed, key=lambda item: item.name)}
+
+
+def _adds(change: Delta, items: Collection[Object], loss: _Loss, sets: Mapping[Hashable, Op]) -> dict[Hashable, Object]:
+    """What is new, and what the kernel drops although it is wished for."""
     stays = sets.keys() | {wanted.key for wanted, _ in change.conflicts}
-    again = [item for item in items if item.key not in stays and _comes_back(item, lost, shaken)]
-    moved = [wanted for wanted, found in change.change if _goes_with(found, lost)]
-    adds = {item.key: item for item in (*change.add, *moved, *sorted(again, key=lambda item: repr(item.key)))}
-    ops = [Op(ADD, item) for item in adds.values()] + [op for key, op in sets.items() if key not in adds]
-    ops += [Op(SET, item) for item in adds.values() if isinstance(item, Link) and item.up]
-    later = [item for item in change.remove if item not in early and item.dev not in fresh]
-    depths, depths_gone = _depths(op.item for op in ops), _depths(later)
-    return (
-        *(Op(REMOVE, item) for item in (*rebuilt, *early)),
-        *sorted(ops, key=lambda op: (_rank(op.item, op.verb), depths.get(op.item.key, 0))),
-        *(Op(REMOVE, item) for item in sorted(later, key=lambda item: (_rank(item), depths_gone.get(item.key, 0)), reverse=True)),
-    )
+    again = [item for item in items if item.key not in stays and _comes_back(item, loss)]
+    moved = [wanted for wanted, found in change.change if _goes_with(found, loss.links)]
+    return {item.key: item for item in (*change.add, *moved, *sorted(again, key=lambda item: repr(item.key)))}
+
+
+def _in_order(writes: list[Op]) -> list[Op]:
+    depths = _depths(op.item for op in writes)
+    return sorted(writes, key=lambda op: (_rank(op.item, op.verb), depths.get(op.item.key, 0)))
+
+
+def _last_first(items: list[Object]) -> list[Object]:
+    depths = _depths(items)
+    return sorted(items, key=lambda item: (_rank(item), depths.get(item.key, 0)), reverse=True)
 
 
 def needs_rebuild(wanted: Object, found: Object) -> bool:
@@ -120,17 +150,17 @@ def _takes_others(gone: Address, items: Collection[Object]) -> bool:
     )
 
 
-def _goes_with(found: Object, lost: set[str]) -> bool:
+def _goes_with(found: Object, lost: frozenset[str]) -> bool:
     return (found.name if isinstance(found, Link) else found.dev) in lost
 
 
-def _comes_back(item: Object, lost: set[str], shaken: set[str]) -> bool:
+def _comes_back(item: Object, loss: _Loss) -> bool:
     """Whether a wished object has to be added although it may have been there when the kernel was read."""
     if isinstance(item, Link):
-        return item.name in lost
+        return item.name in loss.links
     if isinstance(item, Route) and item.device is None and item.via is not None:
-        return bool(shaken)  # the kernel chose the device, and may have chosen one of these
-    return item.dev in shaken
+        return bool(loss.shaken)  # the kernel chose the device, and may have chosen one of these
+    return item.dev in loss.shaken
 
 
 def _depths(items: Iterable[Object]) -> dict[Hashable, int]:

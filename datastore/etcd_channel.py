@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+# gRPC itself writes to stderr on every failed handshake, several lines a second; we log each outage once. Read when imported.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 import grpc.aio
@@ -40,13 +44,20 @@ CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.keepalive_time_ms", 7_000),  # finds a member that hangs behind an open watch; etcd refuses pings under 5 s
-    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.keepalive_timeout_ms", 3_000),  # this one alone is not enough: a member that hung was given up after a minute
+    ("grpc.http2.ping_timeout_ms", 3_000),
     ("grpc.http2.max_pings_without_data", 0),  # a watch may be silent for days
 )
 
 # The member failed, not the question: ask another one.
 PASSING = frozenset(
-    {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL}
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,  # what etcd has no code for, such as "raft: stopped" of a member that goes down
+    }
 )
 # etcd's words (api/v3rpc/rpctypes/error.go) when only a new token helps; "user name is empty": auth was enabled meanwhile.
 STALE_TOKEN = ("invalid auth token", "revision of auth store is old", "user name is empty")
@@ -55,8 +66,12 @@ NEVER_SENT = "failed to connect to all addresses"  # gRPC's words
 HOPELESS = {
     "CERTIFICATE_VERIFY_FAILED": "its TLS certificate is not signed by the CA that we were given",
     "Peer name": "its TLS certificate is for another host name",
-    "WRONG_VERSION_NUMBER": "it does not speak TLS; write http:// instead",
-    "CERTIFICATE_REQUIRED": "it requires a client certificate",
+    "TSI_DATA_CORRUPTED": "it ended the TLS session: it requires a client certificate, signed by a CA that it trusts",
+}
+# Faults that may pass, but sound like nothing.
+OBSCURE = {
+    "Handshake read failed": "it broke off the TLS handshake; write http:// if it has no TLS",
+    ": Socket closed": "it closed the connection at once; write https:// if it wants TLS",
 }
 
 
@@ -131,18 +146,26 @@ class EtcdChannel:
         self._login = login
         self._token: str | None = None  # None: to be asked for; "": the cluster wants none
         self._turn = 0
+        self._serving: Member | None = None
         self.closed = False
 
     @property
     def member(self) -> Member:
-        """The member whose turn it is."""
+        """The member whose turn it is. Raises StoreError once the store was closed."""
+        if self.closed:
+            raise StoreError("the store was closed")
         return self._members[self._turn % len(self._members)]
 
     def pass_over(self, failed: Member) -> None:
         """It is the next member's turn, unless another call has found out already."""
         if self.member is failed and len(self._members) > 1:
             self._turn += 1
-            log.info("etcd member passed over failed=%s next=%s", failed.address, self.member.address)
+
+    def served_by(self, member: Member) -> None:
+        """A member has answered."""
+        if self._serving not in (None, member):
+            log.info("etcd member changed old=%s new=%s", self._serving and self._serving.address, member.address)
+        self._serving = member
 
     def forget_token(self) -> None:
         """The next call asks for a new token."""
@@ -172,10 +195,12 @@ class EtcdChannel:
         give_up = asyncio.get_running_loop().time() + PATIENCE_S
         unsure = renewed = False
         while True:
-            self.check_open()
             member = self.member
             try:
-                return Answer(await once(member, await self.metadata(member)), unsure)
+                with self.told_apart():
+                    answer = await once(member, await self.metadata(member))
+                self.served_by(member)
+                return Answer(answer, unsure)
             except (grpc.aio.AioRpcError, Interrupted) as error:
                 if token_is_stale(error) and not renewed:
                     self.forget_token()
@@ -198,15 +223,26 @@ class EtcdChannel:
             raise StoreError(f"etcd cannot be reached: {listed}") from error
         await asyncio.sleep(PAUSE_S)
 
-    def check_open(self) -> None:
-        """Raises StoreError once the store was closed."""
-        if self.closed:
-            raise StoreError("the store was closed")
+    @contextmanager
+    def told_apart(self) -> Iterator[None]:
+        """gRPC ends the calls of a channel that is closed as if their tasks were cancelled: tell those two apart.
+
+        Raises:
+            StoreError: the store was closed.
+        """
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if self.closed and (task is None or not task.cancelling()):
+                raise StoreError("the store was closed") from error
+            raise
 
     async def close(self) -> None:
         """Close all connections."""
-        self.closed = True
-        for member in self._members:
+        members, self.closed = self._members, True
+        self._members, self._serving = (), None  # a channel that is still referred to reconnects for ever
+        for member in members:
             await member.channel.close(None)
 
 
@@ -230,7 +266,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"no answer within {ATTEMPT_S:.0f} seconds"
     words = words_of(error)
-    return next((meaning for part, meaning in HOPELESS.items() if part in words), words)
+    return next((meaning for part, meaning in (HOPELESS | OBSCURE).items() if part in words), words)
 
 
 def read_credentials(tls: Tls) -> grpc.ChannelCredentials:

@@ -23,6 +23,7 @@ from datastore.etcd_channel import (
     EtcdChannel,
     Interrupted,
     Member,
+    Metadata,
     Refused,
     explain,
     is_passing,
@@ -41,7 +42,7 @@ BACKOFF_MAX_S = 5.0
 # A member that has lost its leader ends the stream, instead of falling silent (rpctypes/metadatafields.go).
 REQUIRE_LEADER = (("hasleader", "true"),)
 NO_END = b"\0"  # as a range end: up to the last key
-# What etcd 3.4 says of a watch with a stale token; newer ones name the token.
+# What etcd before 3.4.25 and 3.5.8 may also say of a watch with a stale token; newer ones name the token.
 DENIED = "permission denied"
 
 
@@ -91,7 +92,6 @@ async def watch(channel: EtcdChannel, prefix: str, revision: int) -> AsyncGenera
     cursor = Cursor(revision)
     outage = Outage(prefix)
     while True:
-        channel.check_open()
         member = channel.member
         try:
             async with aclosing(_stream(channel, member, prefix, cursor)) as batches:
@@ -100,9 +100,11 @@ async def watch(channel: EtcdChannel, prefix: str, revision: int) -> AsyncGenera
                     if batch:
                         yield batch
         except (grpc.aio.AioRpcError, Interrupted, TimeoutError) as error:
-            channel.check_open()
             outage.check_passing(member, error)
-            channel.forget_token() if outage.token_is_suspect(error) else channel.pass_over(member)
+            if outage.token_is_suspect(error):
+                channel.forget_token()
+                continue
+            channel.pass_over(member)
             await asyncio.sleep(outage.pause(member, error))
 
 
@@ -121,7 +123,7 @@ class Outage:
         self._failures, self._renewed = 0, False
 
     def token_is_suspect(self, error: Exception) -> bool:
-        """Whether to try a new token now; once an outage."""
+        """Whether to try again with a new token, at once; once an outage."""
         suspect = not self._renewed and _blames_token(error)
         self._renewed = self._renewed or suspect
         return suspect
@@ -148,21 +150,22 @@ def _blames_token(error: Exception) -> bool:
 
 async def _stream(channel: EtcdChannel, member: Member, prefix: str, cursor: Cursor) -> AsyncGenerator[tuple[Event, ...], None]:
     """The batches of one stream until it breaks; an empty one for each sign of life."""
-    async with asyncio.timeout(ATTEMPT_S):
-        metadata = await channel.metadata(member)
-    call = member.watch.Watch(metadata=metadata + REQUIRE_LEADER)
-    cursor.rewind()
-    try:
+    with channel.told_apart():
         async with asyncio.timeout(ATTEMPT_S):
-            await send(call, _request(prefix, cursor.revision + 1))
-            created = await _read(channel, call)
-        yield cursor.feed(created)
-        if created.header.revision < cursor.revision:
-            await _check_history(channel, cursor.revision)
-        while True:
-            yield cursor.feed(await _read(channel, call))
-    finally:
-        call.cancel()
+            metadata = await channel.metadata(member)
+        call = member.watch.Watch(metadata=metadata + REQUIRE_LEADER)
+        cursor.rewind()
+        try:
+            async with asyncio.timeout(ATTEMPT_S):
+                await send(call, _request(prefix, cursor.revision + 1))
+                created = await read(call)
+            yield cursor.feed(created)
+            if created.header.revision < cursor.revision:
+                await _check_history(member, metadata, cursor.revision)
+            while True:
+                yield cursor.feed(await read(call))
+        finally:
+            call.cancel()
 
 
 def _request(prefix: str, start_revision: int) -> Any:
@@ -174,21 +177,13 @@ def _request(prefix: str, start_revision: int) -> Any:
     )
 
 
-async def _read(channel: EtcdChannel, call: Any) -> Any:
-    try:
-        return await read(call)
-    except asyncio.CancelledError:
-        channel.check_open()  # gRPC cancels the readers of a channel that is closed, as if the task were cancelled
-        raise
-
-
-async def _check_history(channel: EtcdChannel, revision: int) -> None:
+async def _check_history(member: Member, metadata: Metadata, revision: int) -> None:
     """A member that is behind catches up; a store that was wiped or restored does not, and its watch would stay silent.
 
     Raises:
         Compacted: the whole store is older than what we have seen already.
     """
     request = rpc_pb2.RangeRequest(key=NO_END, range_end=NO_END, count_only=True)  # linearizable: a quorum answers
-    answer = await channel.ask(lambda member, metadata: member.kv.Range(request, metadata=metadata, timeout=ATTEMPT_S))
-    if answer.value.header.revision < revision:
-        raise Compacted(answer.value.header.revision)
+    answer = await member.kv.Range(request, metadata=metadata, timeout=ATTEMPT_S)
+    if answer.header.revision < revision:
+        raise Compacted(answer.header.revision)

@@ -128,15 +128,19 @@ class LocalStore:
 
     async def _changes(self, prefix: str, revision: int) -> tables.Changes:
         """Read what a watch has not seen; for ever, since a file that is locked for long is like a lost connection."""
-        told = False
+        failures = 0
         while True:
             try:
-                return await self._run(tables.changes, prefix, revision)
+                found = await self._run(tables.changes, prefix, revision)
             except Unreadable as error:
-                if not told:
-                    log.warning("watch interrupted store=%s error=%s", self._path, error)
-                told = True
+                if not failures:
+                    log.warning("watch interrupted prefix=%s error=%s", prefix, error)
+                failures += 1
                 await asyncio.sleep(RETRY_S)
+                continue
+            if failures:
+                log.info("watch resumed prefix=%s attempts=%d", prefix, failures)
+            return found
 
     async def _run(self, work: Callable[Concatenate[sqlite3.Connection, float, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._closed:
@@ -162,6 +166,7 @@ def _open(path: str, boot: str, now: float) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"sqlite:{path}: cannot be opened: {error}") from error
     try:
+        tables.is_new(db, path)
         db.execute("PRAGMA journal_mode = WAL")
         tables.prepare(db, path, boot, now)
     except BaseException as error:

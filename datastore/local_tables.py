@@ -48,22 +48,31 @@ class Changes:
     next_end: float | None
 
 
-def prepare(db: sqlite3.Connection, path: str, boot: str, now: float) -> None:
-    """Make the tables if there are none, and end all leases of an earlier boot (their times mean nothing any more).
+def is_new(db: sqlite3.Connection, path: str) -> bool:
+    """Whether a database has no tables yet. Reads only: a file of somebody else stays as it is.
 
     Raises:
         BadStoreAddress: the database is somebody else's, or of another version of this store.
     """
+    version = int(_one(db, "PRAGMA user_version"))
+    new = version == 0 and _one(db, "SELECT count(*) FROM sqlite_master") == 0
+    if not new and version != SCHEMA_VERSION:
+        raise BadStoreAddress(
+            f"sqlite:{path}: schema version {version}, this program reads and writes version {SCHEMA_VERSION} only; "
+            "name another file, or move this one away"
+        )
+    return new
+
+
+def prepare(db: sqlite3.Connection, path: str, boot: str, now: float) -> None:
+    """Make the tables if there are none, and end all leases of an earlier boot (their times mean nothing any more).
+
+    Raises:
+        BadStoreAddress: as `is_new`.
+    """
     with writing(db):
-        version = int(_one(db, "PRAGMA user_version"))
-        if version == 0 and _one(db, "SELECT count(*) FROM sqlite_master") == 0:
-            for statement in SCHEMA:
-                db.execute(statement)
-        elif version != SCHEMA_VERSION:
-            raise BadStoreAddress(
-                f"sqlite:{path}: schema version {version}, this program reads and writes version {SCHEMA_VERSION} only; "
-                "name another file, or move this one away"
-            )
+        for statement in SCHEMA if is_new(db, path) else ():
+            db.execute(statement)
         if _one(db, "SELECT boot FROM meta") != boot:
             db.execute("UPDATE leases SET ends = -1")
             db.execute("UPDATE meta SET boot = ?", (boot,))

@@ -63,6 +63,10 @@ def parse_address(address: str) -> LocalAddress | EtcdAddress:
     """
     if address.startswith(SQLITE):
         return _parse_sqlite(address)
+    if "@" in address:  # before anything else could repeat it: errors end up in logs
+        raise BadStoreAddress(
+            f"the address has an '@': user and password do not stand in it, but in options of their own; allowed: {FORMS}"
+        )
     urls = [part.strip() for part in address.split(",")]
     schemes = {url.partition("://")[0] for url in urls}
     if schemes == set(SCHEMES):
@@ -87,9 +91,7 @@ def _parse_url(address: str, url: str) -> Endpoint:
         raise BadStoreAddress(f"{address!r}: {url!r}: {error}; allowed: {FORMS}") from error
     wrong = _what_is_wrong(parts)
     if wrong or parts.hostname is None or not port:
-        # A password in the address is not repeated: errors end up in logs.
-        shown = "the address" if "@" in address else repr(address)
-        raise BadStoreAddress(f"{shown}: {wrong or 'host or port is missing'}; allowed: {FORMS}")
+        raise BadStoreAddress(f"{address!r}: {wrong or 'host or port is missing'}; allowed: {FORMS}")
     return Endpoint(parts.hostname, port)
 
 
@@ -97,8 +99,6 @@ def _what_is_wrong(parts: SplitResult) -> str:
     """The first thing that an etcd endpoint must not have."""
     if parts.scheme not in SCHEMES:
         return f"unknown scheme {parts.scheme!r}" if parts.scheme else "a scheme is missing"
-    if "@" in parts.netloc:
-        return "user and password do not stand in the address, but in options of their own"
     if parts.path.strip("/") or parts.query or parts.fragment:
         return "nothing may follow the port"
     return ""

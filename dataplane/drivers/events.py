@@ -63,6 +63,7 @@ class NetlinkEvents:
         try:
             with entered(netns):
                 self._socket = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE)
+            self._socket.bind((0, 0))  # a socket without a port is told nothing
             for kind in sorted(self._kinds):
                 for group in _GROUPS[kind]:
                     self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)

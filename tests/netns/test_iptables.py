@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -224,6 +225,21 @@ def test_what_changes_between_read_and_write_is_read_again(there: Namespace) -> 
     assert there.driver.read(NAT) == {chain}
 
 
+def test_a_turn_starts_one_process_to_read_and_one_to_write(there: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+
+    def counted(argv: list[str], stdin: bytes, netns: str | None, env: dict[str, str]) -> Ran:
+        started.append(argv[0])
+        return run(argv, stdin, netns, env)
+
+    monkeypatch.setattr("dataplane.drivers.iptables.run", counted)
+    owner, wish = cni_objects(4)
+    assert reconcile(there.driver, wish, owner).converged
+    assert started == [f"iptables-{there.backend}-save", f"iptables-{there.backend}-restore"]
+    assert reconcile(there.driver, wish, owner).done == ()
+    assert len(started) == 3
+
+
 def test_a_first_rule_stands_before_those_of_others(there: Namespace) -> None:
     there.tool("iptables", "-t", "nat", "-A", "POSTROUTING", "-j", "RETURN")
     there.driver.apply([Op(ADD, Jump(4, "nat", "POSTROUTING", "-s 10.1.0.0/16 -j ACCEPT", first=True))])
@@ -263,3 +279,25 @@ def test_a_table_that_the_kernel_lacks_is_named(there: Namespace, family: int, t
     (failure,) = there.driver.apply([op])
     assert failure.op == op
     assert "table nosuch" in str(failure.error)
+
+
+def test_many_processes_at_once_each_get_their_rules_once(there: Namespace) -> None:
+    owners = [
+        Owner(f"pod{i}", chains=frozenset({f"PODWIRE-{i}"}), comments=frozenset({f"pod {i}"}), tables=frozenset({(4, "nat")}))
+        for i in range(12)
+    ]
+    wishes = [
+        [Chain(4, "nat", f"PODWIRE-{i}", ("-j RETURN",)), Jump(4, "nat", "POSTROUTING", f"{comment(f'pod {i}')} -j PODWIRE-{i}")]
+        for i in range(12)
+    ]
+
+    def turn(i: int, wish: list[Object]) -> bool:
+        return reconcile(IptablesDriver(there.path, there.backend), wish, owners[i]).converged
+
+    before = there.saved()
+    with ThreadPoolExecutor(12) as threads:
+        assert all(threads.map(turn, range(12), wishes))
+        assert there.driver.read(NAT) == {item for wish in wishes for item in wish}
+        assert len([line for line in there.saved() if line.startswith("-A POSTROUTING")]) == 12
+        assert all(threads.map(turn, range(12), [[]] * 12))
+    assert there.saved() == before

@@ -72,6 +72,11 @@ AFTER: dict[str, tuple[list[Object], Op, list[Object]]] = {
     ),
     "a primary address takes along the secondary ones": ([BRIDGE, FIRST, SECOND], Op(REMOVE, FIRST), [BRIDGE]),
     "a secondary address goes alone": ([BRIDGE, FIRST, SECOND], Op(REMOVE, SECOND), [BRIDGE, FIRST]),
+    "no address of IPv6 is secondary": (
+        [BRIDGE, Address("br", parse_prefix("fd00::1/64")), Address("br", parse_prefix("fd00::2/64"))],
+        Op(REMOVE, Address("br", parse_prefix("fd00::1/64"))),
+        [BRIDGE, Address("br", parse_prefix("fd00::2/64"))],
+    ),
     "a gateway is reached over an address": ([BRIDGE, FIRST], Op(ADD, FAR), [BRIDGE, FIRST, FAR]),
     "or over a route": ([BRIDGE, NEAR], Op(ADD, FAR), [BRIDGE, NEAR, FAR]),
     "or by word of the route itself": (

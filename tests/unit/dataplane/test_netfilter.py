@@ -46,6 +46,7 @@ TARGETS = {
     "-s 10.0.0.0/8 -j RETURN": "RETURN",
     "-g CNI-FORWARD": "CNI-FORWARD",
     '-m comment --comment "a -j b" -j MASQUERADE --random-fully': "MASQUERADE",
+    r'-m string --string \\ -m comment --comment "a \" -j b" -j DROP': "DROP",
     "-s 10.0.0.0/8": "",
     "-j": "",
 }

@@ -131,6 +131,11 @@ PLANS: dict[str, tuple[list[Object], list[Object], str]] = {
         [Chain(4, "nat", "A", ("-j B",)), Chain(4, "nat", "B"), JUMP],
         "add D, add C, set A, remove B",
     ),
+    "a chain goes after those that jump to it": (
+        [],
+        [Chain(4, "nat", "B"), Chain(4, "nat", "Y", ("-j B",))],
+        "remove Y, remove B",
+    ),
     "chains in a circle, which the kernel refuses, are planned all the same": (
         [Chain(4, "nat", "A", ("-j B",)), Chain(4, "nat", "B", ("-j A",))],
         [],
