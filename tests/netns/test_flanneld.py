@@ -312,7 +312,7 @@ def test_damage_from_outside_is_healed(cluster: Callable[..., Cluster], damage: 
 
     before = state()
     sh(one.netns, *damage.split())
-    eventually("all is as before", lambda: state() == before)
+    eventually("all is as before", lambda: state() == before, deadline_s=10.0)  # sooner than the audit
     eventually("nodes reach one another again", lambda: one.reaches(two))
 
 
