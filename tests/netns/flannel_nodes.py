@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 30.0
 PREFIX = "/coreos.com/network"
+SWITCH_ADDRESS = "192.168.50.254"  # where an etcd can listen for all nodes
 ROOT = Path(__file__).parents[2]
 
 
@@ -150,6 +151,8 @@ class Cluster:
         sh(self.switch, "ip", "link", "add", "br0", "type", "bridge")
         sh(self.switch, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=0")
         sh(self.switch, "ip", "link", "set", "br0", "up")
+        sh(self.switch, "ip", "link", "set", "lo", "up")
+        sh(self.switch, "ip", "address", "add", f"{SWITCH_ADDRESS}/24", "dev", "br0")
         self.nodes = [self._node(number, make()) for number in range(1, nodes + 1)]
 
     def _node(self, number: int, netns: str) -> Node:
