@@ -166,7 +166,7 @@ def _open(path: str, boot: str, now: float) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"sqlite:{path}: cannot be opened: {error}") from error
     try:
-        tables.is_new(db, path)
+        tables.check_schema(db, path)
         db.execute("PRAGMA journal_mode = WAL")
         tables.prepare(db, path, boot, now)
     except BaseException as error:

@@ -48,12 +48,18 @@ class Changes:
     next_end: float | None
 
 
-def is_new(db: sqlite3.Connection, path: str) -> bool:
-    """Whether a database has no tables yet. Reads only: a file of somebody else stays as it is.
+def check_schema(db: sqlite3.Connection, path: str) -> None:
+    """Look before anything is written: a file of somebody else stays as it is.
 
     Raises:
         BadStoreAddress: the database is somebody else's, or of another version of this store.
     """
+    with _snapshot(db):  # of one moment: another process may be making the tables
+        _is_new(db, path)
+
+
+def _is_new(db: sqlite3.Connection, path: str) -> bool:
+    """Whether a database has no tables yet."""
     version = int(_one(db, "PRAGMA user_version"))
     new = version == 0 and _one(db, "SELECT count(*) FROM sqlite_master") == 0
     if not new and version != SCHEMA_VERSION:
@@ -68,10 +74,10 @@ def prepare(db: sqlite3.Connection, path: str, boot: str, now: float) -> None:
     """Make the tables if there are none, and end all leases of an earlier boot (their times mean nothing any more).
 
     Raises:
-        BadStoreAddress: as `is_new`.
+        BadStoreAddress: as `check_schema`.
     """
     with writing(db):
-        for statement in SCHEMA if is_new(db, path) else ():
+        for statement in SCHEMA if _is_new(db, path) else ():
             db.execute(statement)
         if _one(db, "SELECT boot FROM meta") != boot:
             db.execute("UPDATE leases SET ends = -1")
@@ -97,6 +103,12 @@ def _reading(db: sqlite3.Connection, now: float) -> Iterator[None]:
     if db.execute("SELECT 1 FROM leases WHERE ends <= ? LIMIT 1", (now,)).fetchone():
         with writing(db):
             expire(db, now)
+    with _snapshot(db):
+        yield
+
+
+@contextmanager
+def _snapshot(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN")
     try:
         yield

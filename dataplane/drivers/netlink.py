@@ -10,7 +10,7 @@ import os
 from errno import EACCES, EEXIST, EHOSTUNREACH, EINVAL, ENETUNREACH, ENODEV
 from struct import error as StructError
 
-from dataplane.drivers.netlink_socket import WINDOW, WINDOW_BYTES, NetlinkSocket, refusal
+from dataplane.drivers.netlink_socket import WINDOW, NetlinkSocket, refusal
 from dataplane.errors import KernelError
 from dataplane.kernel import Failure
 from dataplane.ownership import Scope
@@ -237,7 +237,6 @@ class _Batch:
         self._indices = _Indices(socket, before=self.flush)
         self._pending: list[Request] = []
         self._positions: list[int] = []
-        self._size_bytes = 0
         self._netns_fds = _NetnsFds()
 
     def add(self, position: int, op: Op) -> None:
@@ -247,7 +246,6 @@ class _Batch:
             for request in requests(op, self._indices, self._netns_fds):
                 self._pending.append(request)
                 self._positions.append(position)
-                self._size_bytes += len(request[2])
         except KeyError as error:
             if op.verb != REMOVE:  # what hangs on a device that is absent is absent too
                 self._refuse(position, OSError(ENODEV, f"there is no device {error.args[0]}"))
@@ -255,15 +253,15 @@ class _Batch:
             self._refuse(position, OSError(EINVAL, f"a number does not fit its field: {error}"))
         except (OSError, RtnlError) as error:
             self._refuse(position, error if isinstance(error, OSError) else OSError(0, str(error)))
-        if isinstance(item, Link):
-            self._forget(op)
-        if len(self._pending) >= WINDOW or self._size_bytes >= WINDOW_BYTES:
+        if isinstance(item, Link) and op.verb == REMOVE:
+            self._indices.clear()  # with a device, its peer and what runs over it go too; their names may come back
+        if len(self._pending) >= WINDOW:
             self.flush()
 
     def flush(self) -> None:
         """Have everything queued carried out."""
         batch, positions = self._pending, self._positions
-        self._pending, self._positions, self._size_bytes = [], [], 0
+        self._pending, self._positions = [], []
         try:
             if batch:
                 for at, answer in self._socket.perform(batch).items():
@@ -277,13 +275,6 @@ class _Batch:
 
     def _refuse(self, position: int, error: OSError) -> None:
         self.refused.setdefault(position, error)
-
-    def _forget(self, op: Op) -> None:
-        """A name may stand for another device from here on; with a device, its peer and what runs over it go too."""
-        if op.verb == ADD:
-            self._indices.pop(op.item.key[1], None)  # type: ignore[index]
-        elif op.verb == REMOVE:
-            self._indices.clear()
 
 
 class _NetnsFds(dict[str, int]):

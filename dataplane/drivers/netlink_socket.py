@@ -2,14 +2,15 @@
 
 The kernel carries out the requests of one send in order, before send returns, and queues an answer for each that failed. Only the
 last one asks for an acknowledgement: when that has come, all errors before it have come too. A window bounds the answers of one
-send, as the kernel would drop those that do not fit into the receive buffer (ENOBUFS).
+send, as the kernel silently drops those that do not fit into the receive buffer. So an answer that is not there at once will
+never come: to wait for it would be to wait for ever.
 """
 
 from __future__ import annotations
 
 import os
 from _socket import AF_NETLINK, SOCK_RAW, socket
-from errno import EAGAIN
+from errno import EAGAIN, ENOBUFS
 
 from dataplane.drivers.netns import entered
 from dataplane.errors import KernelError
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 SOCK_CLOEXEC = 0o2000000
 NETLINK_ROUTE = 0
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
-WINDOW = 128  # requests; their answers take up to about 1 KiB each of the 208 KiB that a receive buffer has by default
-WINDOW_BYTES = 32768
+MSG_DONTWAIT = 0x40
+WINDOW = 128  # requests, up to 0.5 KiB each; an answer takes up to 1 KiB: both far below the 208 KiB of a socket's buffers
 DATAGRAM_BYTES = 65536  # the kernel fills at most 32 KiB
 DUMP_TRIES = 10
 
@@ -145,6 +146,12 @@ class NetlinkSocket:
     def _replies(self, first: int, last: int) -> Iterator[Message]:
         """Messages as they come in. What is left over from a request that was given up is skipped."""
         while True:
-            for reply in messages(self._socket.recv(DATAGRAM_BYTES)):
+            for reply in messages(self._receive()):
                 if first <= reply.sequence <= last:
                     yield reply
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(DATAGRAM_BYTES, MSG_DONTWAIT)
+        except BlockingIOError as error:
+            raise OSError(ENOBUFS, "the kernel's answer did not fit into the receive buffer") from error

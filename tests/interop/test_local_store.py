@@ -77,6 +77,18 @@ def test_processes_that_open_and_write_at_once_lose_no_write(tmp_path: Path) -> 
     run(scenario)
 
 
+def test_all_who_open_a_new_file_at_once_find_it_theirs(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        for number in range(15):
+            stores = await asyncio.gather(*(LocalStore.open(str(tmp_path / f"{number}.db")) for _ in range(12)))
+            revisions = await asyncio.gather(*(store.create(f"/{which}", b"") for which, store in enumerate(stores)))
+            assert sorted(revisions) == list(range(2, 14))
+            for store in stores:
+                await store.close()
+
+    run(scenario)
+
+
 def test_a_writer_that_is_killed_leaves_a_store_that_works_and_a_history_without_gap(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     for delay in (0.0, 0.05, 0.13):

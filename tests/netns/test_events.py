@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,15 @@ def test_when_events_are_lost_everything_may_have_changed(path: str, driver: Net
         until(lambda: "route" in events.drain())  # and it goes on
     finally:
         events.close()
+
+
+def test_an_event_that_cannot_be_read_counts_as_lost(path: str) -> None:
+    events = NetlinkEvents(path)
+    events.close()
+    kernel, events._socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    with kernel, events._socket:
+        kernel.send(b"garbage")
+        assert events.drain() == KINDS
 
 
 def test_an_unknown_kind_and_an_absent_namespace_are_refused() -> None:

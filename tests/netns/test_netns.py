@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import threading
+from errno import EPERM
 from typing import TYPE_CHECKING
 
 import pytest
@@ -125,3 +127,25 @@ def test_deleting_what_is_absent_or_a_stale_file_is_success(namespace: Callable[
 
 def test_identity_of_nothing_is_none(tmp_path: Path) -> None:
     assert netns.identity(str(tmp_path / "x")) is None
+
+
+def test_a_namespace_that_cannot_be_made_leaves_nothing_behind() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o777)
+        path = f"{directory}/x"
+        child = os.fork()
+        if child == 0:
+            os._exit(_create_as_nobody(path))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert os.listdir(directory) == []
+
+
+def _create_as_nobody(path: str) -> int:
+    try:
+        os.setuid(65534)
+        netns.create(path)
+    except KernelError as error:
+        return 0 if error.errno == EPERM else 1
+    except BaseException:  # noqa: BLE001  the child must not go on as a second pytest
+        return 2
+    return 3

@@ -119,7 +119,7 @@ def test_only_permanent_neighbours_with_a_mac_are_read() -> None:
     assert decode_neighbor(neighbor(2, 0x80, 0, DST, LLADDR), NAMES) is not None
     for body in (
         neighbor(2, 0x04, 0, DST, LLADDR),  # stale
-        neighbor(2, 0x80, 0x08, DST),  # proxy
+        neighbor(2, 0x80, 0x08, DST, LLADDR),  # proxy
         neighbor(2, 0x80, 0, DST),
         neighbor(7, 0x80, 0x02, DST, LLADDR),
     ):

@@ -1,0 +1,1 @@
+"""One packet on its way: captured on every device that it crosses, decoded, and told hop by hop."""

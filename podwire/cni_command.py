@@ -1,0 +1,160 @@
+"""`podwire cni`: installs the plugins, and runs a network list as a container runtime does, with cnitool's environment variables.
+
+NETCONFPATH   folder of the network lists (/etc/cni/net.d)      CNI_PATH   folders of the plugins (/opt/cni/bin)
+CNI_IFNAME    the container's interface (eth0)                  CNI_ARGS   K=V;K=V for the plugins
+CAP_ARGS      JSON: capability arguments
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from typing import Any
+
+import click
+
+from cni.errors import CniError
+from cni.install import install as install_plugins
+from cni.runtime import DEFAULT_CACHE_DIR, load_list, run_list
+from dataplane.errors import ConfigError, KernelError
+
+_ID_BYTES = 10  # of the hash, as cnitool takes them
+
+
+@click.group()
+def cni() -> None:
+    """Install the CNI plugins, or run them on a network namespace."""
+
+
+@cni.command()
+@click.argument("directory", type=click.Path(file_okay=False))
+@click.option("--python", help="Interpreter for the plugins; the system's by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def install(directory: str, python: str | None, as_json: bool) -> None:
+    """Write the plugins into DIRECTORY, for example /opt/cni/bin."""
+    try:
+        paths = install_plugins(directory, python)
+    except (ConfigError, OSError) as error:
+        raise click.UsageError(str(error)) from error
+    click.echo(json.dumps(paths) if as_json else "\n".join(paths))
+
+
+def container_id_of(netns: str) -> str:
+    """The container ID that cnitool makes of a namespace's path."""
+    return "cnitool-" + hashlib.sha512(os.path.abspath(netns).encode()).digest()[:_ID_BYTES].hex()
+
+
+def _find_list(name: str) -> str:
+    """The file of the network: a path, or the first list of that name in NETCONFPATH."""
+    if os.path.isfile(name):
+        return name
+    folder = os.environ.get("NETCONFPATH", "/etc/cni/net.d")
+    try:
+        files = sorted(os.listdir(folder), key=lambda file: (not file.endswith(".conflist"), file))
+    except OSError as error:
+        raise click.UsageError(f"NETCONFPATH={folder}: {error.strerror}; name the file, or set NETCONFPATH") from error
+    for file in files:
+        path = os.path.join(folder, file)
+        if file.endswith((".conflist", ".conf", ".json")) and _name_of(path) == name:
+            return path
+    raise click.UsageError(f'no network "{name}" in {folder} (NETCONFPATH)')
+
+
+def _name_of(path: str) -> str:
+    try:
+        return load_list(path).name
+    except (CniError, OSError):
+        return ""
+
+
+def _run(
+    verb: str, network: str, netns: str, cache_dir: str, valid_attachments: list[dict[str, str]] | None = None
+) -> dict[str, Any] | None:
+    try:
+        return run_list(
+            verb,
+            _find_list(network),
+            container_id_of(netns) if netns else "",
+            os.path.abspath(netns) if netns else "",
+            os.environ.get("CNI_IFNAME", "eth0"),
+            os.environ.get("CNI_PATH", "/opt/cni/bin"),
+            cache_dir,
+            cni_args=os.environ.get("CNI_ARGS", ""),
+            capability_args=json.loads(os.environ.get("CAP_ARGS") or "{}"),
+            valid_attachments=valid_attachments,
+        )
+    except CniError as error:
+        click.echo(json.dumps(error.document("1.1.0"), indent=4))
+        sys.exit(1)
+    except KernelError as error:
+        raise click.ClickException(str(error)) from error
+    except ValueError as error:
+        raise click.UsageError(f"CAP_ARGS: {error}") from error
+
+
+_network = click.argument("network")
+_netns = click.argument("netns", type=click.Path())
+_cache_dir = click.option(
+    "--cache-dir", default=DEFAULT_CACHE_DIR, show_default=True, help="Where results are kept between ADD and DEL."
+)
+
+
+@cni.command()
+@_network
+@_netns
+@_cache_dir
+def add(network: str, netns: str, cache_dir: str) -> None:
+    """Attach NETNS to NETWORK (a name, or a file) and print the result."""
+    click.echo(json.dumps(_run("ADD", network, netns, cache_dir), indent=4))
+
+
+@cni.command("del")
+@_network
+@_netns
+@_cache_dir
+def delete(network: str, netns: str, cache_dir: str) -> None:
+    """Detach NETNS from NETWORK."""
+    _run("DEL", network, netns, cache_dir)
+
+
+@cni.command()
+@_network
+@_netns
+@_cache_dir
+def check(network: str, netns: str, cache_dir: str) -> None:
+    """Check that the attachment is as ADD left it; exit status 1 and the deviations if not."""
+    _run("CHECK", network, netns, cache_dir)
+
+
+@cni.command()
+@_network
+@click.option(
+    "--valid",
+    multiple=True,
+    metavar="CONTAINER_ID/IFNAME",
+    help="An attachment that lives; repeat for each.",
+)
+@click.option("--none", is_flag=True, help="No attachment lives: remove everything.")
+@_cache_dir
+def gc(network: str, valid: tuple[str, ...], none: bool, cache_dir: str) -> None:
+    """Remove what is left of attachments of NETWORK that do not live."""
+    if bool(valid) == none:
+        raise click.UsageError("say which attachments live with --valid CONTAINER_ID/IFNAME, or --none if none does")
+    pairs = [item.partition("/") for item in valid]
+    _run(
+        "GC",
+        network,
+        "",
+        cache_dir,
+        [{"containerID": container_id, "ifname": ifname or "eth0"} for container_id, _, ifname in pairs],
+    )
+
+
+@cni.command()
+@_network
+@_cache_dir
+def status(network: str, cache_dir: str) -> None:
+    """Whether NETWORK could take an attachment now."""
+    _run("STATUS", network, "", cache_dir)
