@@ -386,6 +386,15 @@ def test_direct_routing_takes_the_straight_way_to_neighbours(cluster: Callable[.
     assert fdb(one) == {}
 
 
+def test_addresses_of_our_subnet_that_nobody_has_are_dropped_if_asked(cluster: Callable[..., Cluster]) -> None:
+    one, _ = cluster("udp").up("-ip-blackhole-route")
+    assert [route["dst"] for route in ip_json(one.netns, "route", "show", "type", "blackhole")] == [one.subnet]
+    somebody = one.gateway + "7"
+    assert "dev cni0" in sh(one.netns, "ip", "route", "get", somebody)
+    sh(one.netns, "ip", "link", "del", "cni0")
+    assert sh(one.netns, "ip", "route", "get", somebody, check=False) == ""  # and not: dev flannel0
+
+
 def test_two_daemons_share_a_machine(cluster: Callable[..., Cluster]) -> None:
     nodes = cluster("vxlan")
     one, two = nodes.up("-iptables-forward-rules=false")

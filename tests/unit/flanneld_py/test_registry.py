@@ -134,7 +134,7 @@ def test_a_key_whose_value_says_nothing_still_holds_its_subnet(tmp_path: Path) -
 def test_an_exhausted_network_is_told(tmp_path: Path) -> None:
     async def scenario(store: LocalStore, registry: Registry, clock: Clock) -> None:
         await store.create(SUBNETS + "10.5.0.0-21", encode_value(lease("10.5.0.0/21", THEIRS)))
-        with pytest.raises(ConfigError, match="all 4 subnets /24 from .* are taken"):
+        with pytest.raises(ConfigError, match="all 4 subnets /24 from"):
             await acquire(registry)
 
     play(tmp_path, scenario)
