@@ -29,6 +29,7 @@ def serve(**values: Any) -> None:
             format="%(asctime)s %(levelname)s %(name)s %(message)s",
             stream=sys.stderr,
         )
+        logging.getLogger("asyncio").setLevel(logging.WARNING)
         asyncio.run(run(flags))
     except tuple(_STATUS) as error:
         print(f"flanneld-py: {error}", file=sys.stderr)

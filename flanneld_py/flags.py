@@ -170,7 +170,9 @@ def _options() -> list[click.Parameter]:
         _text("kube-annotation-prefix", "used with -kube-subnet-mgr only", "flannel.alpha.coreos.com"),
         _text("net-config-path", "used with -kube-subnet-mgr only", "/etc/kube-flannel/net-conf.json"),
         _switch("set-node-network-unavailable", "used with -kube-subnet-mgr only", True),
-        click.Option(["--v", "verbosity"], type=click.IntRange(0), default=0, envvar=f"{ENV_PREFIX}_V", help="more than 0 logs every turn"),
+        click.Option(
+            ["--v", "verbosity"], type=click.IntRange(0), default=0, envvar=f"{ENV_PREFIX}_V", help="more than 0 logs every turn"
+        ),
         _text("vmodule", "accepted for compatibility, no effect"),
         _text("log_backtrace_at", "accepted for compatibility, no effect"),
         click.Option(

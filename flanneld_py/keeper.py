@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dataplane.errors import KernelError
 from dataplane.reconcile import Turn, reconcile
 from dataplane.state import Address, Link
+from dataplane.words import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,7 @@ class Keeper:
             verbs = [op.verb for op in turn.done]
             log.info("%s changed %s", self._part, " ".join(f"{verb}={verbs.count(verb)}" for verb in ("add", "set", "remove")))
         for op in turn.done:
-            log.debug("%s did %s", self._part, op)
+            log.debug("%s did %s %s", self._part, op.verb, words(op.item))
         self._complain(complaints(turn))
         return turn
 
@@ -94,7 +95,10 @@ class Keeper:
 def complaints(turn: Turn) -> frozenset[str]:
     """What a turn could not do, in words."""
     refused = {str(failure.error) for failure in turn.failures}
-    taken = {f"{wanted!r} is wished for, but somebody else's stands there: {found!r}" for wanted, found in turn.conflicts}
+    taken = {
+        f"{words(wanted)} is wished for, but somebody else's {words(found)} stands there; remove it"
+        for wanted, found in turn.conflicts
+    }
     return frozenset(refused | taken)
 
 

@@ -32,6 +32,7 @@ class Overlay:
     def __init__(self, node: Node, leases: Callable[[], tuple[Lease, ...]]) -> None:
         self._node, self._leases = node, leases
         self._refused: dict[Lease, str] = {}
+        self._wished: tuple[tuple[Lease, ...], frozenset[Object]] | None = None
         self._path: UdpProxy | None = None
         if node.backend.tun_port and node.backend.device:
             own_paths = Paths.of(node.network, node.own.subnet, ())
@@ -44,18 +45,24 @@ class Overlay:
             KernelError: the data path cannot be opened.
         """
         leases = self._leases()
-        self._tell_refused(leases)
+        if self._wished is None or self._wished[0] is not leases:  # most turns come from the kernel's side
+            self._wished = leases, self._follow(leases)
         if self._path:
-            ways = ((peer.subnet, peer.public_ip) for peer in peers_of(self._node, leases))
-            self._path.use(Paths.of(self._node.network, self._node.own.subnet, ways))
             self._path.ensure()
-        wanted = desired_network(self._node, leases)
-        return wanted if host.has_ipv6() else frozenset(item for item in wanted if not _about_ipv6(item))
+        return self._wished[1]
 
     def close(self) -> None:
         """Stop the data path."""
         if self._path:
             self._path.stop()
+
+    def _follow(self, leases: tuple[Lease, ...]) -> frozenset[Object]:
+        self._tell_refused(leases)
+        if self._path:
+            ways = ((peer.subnet, peer.public_ip) for peer in peers_of(self._node, leases))
+            self._path.use(Paths.of(self._node.network, self._node.own.subnet, ways))
+        wanted = desired_network(self._node, leases)
+        return wanted if host.has_ipv6() else frozenset(item for item in wanted if not _about_ipv6(item))
 
     def _tell_refused(self, leases: tuple[Lease, ...]) -> None:
         found = refused(self._node, leases)

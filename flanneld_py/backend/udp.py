@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dataplane.errors import ConfigError
 from dataplane.inet import Prefix
-from dataplane.state import PROTO_FLANNELD, Address, Link, Route, Sysctl
+from dataplane.state import PROTO_FLANNELD, SCOPE_UNIVERSE, Address, Link, Route, Sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +61,7 @@ class Udp:
                 Address(DEVICE, Prefix(own.subnet.first, 32)),
                 # The data path's ICMP errors come out of the device from the device's own address, which the kernel calls martian.
                 Sysctl(f"net/ipv4/conf/{DEVICE}/accept_local", "1"),
-                Route(network, DEVICE, protocol=PROTO_FLANNELD),
+                Route(network, DEVICE, scope=SCOPE_UNIVERSE, protocol=PROTO_FLANNELD),
             }
         )
 

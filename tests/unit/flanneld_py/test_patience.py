@@ -1,0 +1,51 @@
+"""Waiting for a store that is away, and telling systemd when all stands."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import TYPE_CHECKING
+
+from datastore.errors import StoreError
+from flanneld_py import sdnotify
+from flanneld_py.patience import patiently
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_an_attempt_is_made_until_the_store_answers_and_trouble_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    answers = iter([StoreError("away"), StoreError("away"), None])
+
+    async def attempt() -> str:
+        if error := next(answers):
+            raise error
+        return "there"
+
+    assert asyncio.run(patiently("ask", attempt)) == "there"
+    assert [record.getMessage() for record in caplog.records] == [
+        "store trouble, will retry doing='ask' reason=away",
+        "store is back doing='ask'",
+    ]
+
+
+def test_systemd_is_told_by_path_or_abstract_name(tmp_path: Path) -> None:
+    for address, bound in (
+        (str(tmp_path / "notify"), str(tmp_path / "notify")),
+        (f"@pwt-{tmp_path.name}", f"\0pwt-{tmp_path.name}"),
+    ):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(bound)
+            sdnotify.ready(address)
+            assert listener.recv(100) == b"READY=1"
+
+
+def test_a_systemd_that_is_not_there_is_no_trouble(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sdnotify.ready("")
+    assert not caplog.records
+    sdnotify.ready(str(tmp_path / "none"))
+    assert "systemd not told" in caplog.text
