@@ -63,7 +63,8 @@ def find(kind: str, path: str) -> str:
 
 def _is_ours(path: str, kind: str) -> bool:
     """Whether the file starts this very copy of the packages (see install.py), and not one of another version or program."""
-    if kind not in NAMES:
+    folder, name = os.path.split(ROOT)
+    if kind not in NAMES or os.path.dirname(os.path.realpath(path)) != folder:
         return False
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -73,7 +74,7 @@ def _is_ours(path: str, kind: str) -> bool:
         head = os.read(file, _HEAD_BYTES)
     finally:
         os.close(file)
-    return head.startswith(b"#!") and repr(ROOT).encode() in head
+    return head.startswith(b"#!") and f"/{name}'".encode() in head
 
 
 def _call(args: Args, kind: str) -> Result | None:

@@ -10,9 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from datastore.open import open_store
-
 from datastore.errors import KeyExists, StoreError
+from datastore.open import open_store
 from labs.programs import CONFIG_KEY
 
 PATIENCE_S = 30.0  # etcd needs a second or two until it elects itself

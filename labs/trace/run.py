@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataplane.drivers.netlink import NetlinkDriver
-
 from dataplane.errors import ConfigError
 from dataplane.inet import IP
 from dataplane.ownership import Scope

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,28 @@ def test_the_executables_need_no_checkout(folder: Path) -> None:
     assert not list(copy.rglob("fake.py"))
 
 
+def test_a_moved_folder_still_runs(folder: Path, tmp_path: Path) -> None:
+    """An installing container writes to the node's folder under another name."""
+    shutil.copytree(folder, tmp_path / "moved", symlinks=True)
+    (tmp_path / "link").symlink_to(tmp_path / "moved" / "bridge")
+    for program in (tmp_path / "moved" / "bridge", tmp_path / "link"):
+        ran = subprocess.run([program], env={"CNI_COMMAND": "VERSION"}, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        assert (ran.returncode, ran.stderr) == (0, b"")
+
+
+def test_leftovers_of_a_killed_installation_go(tmp_path: Path) -> None:
+    (tmp_path / f"{HIDDEN}new-abc").mkdir()
+    (tmp_path / f"{HIDDEN}new-bridge-abc").write_text("half")
+    install(str(tmp_path))
+    assert not list(tmp_path.glob(f"{HIDDEN}new-*"))
+
+
+def test_installations_at_the_same_time_end_whole(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert len({tuple(paths) for paths in pool.map(install, [str(tmp_path)] * 4)}) == 1
+    assert len(_copies(tmp_path)) == 1
+
+
 def test_installing_again_changes_nothing(folder: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     paths = install(str(folder))
@@ -60,7 +84,7 @@ def test_installing_again_changes_nothing(folder: Path) -> None:
 def test_older_copies_go_unless_something_names_them(tmp_path: Path) -> None:
     for name in ("aaaaaaaaaaaa", "bbbbbbbbbbbb"):
         (tmp_path / (HIDDEN + name)).mkdir()
-    (tmp_path / "foreign").write_text(f"sys.path.insert(0, {str(tmp_path / (HIDDEN + 'bbbbbbbbbbbb'))!r})")
+    (tmp_path / "foreign").write_text(f"sys.path.insert(0, {HIDDEN + 'bbbbbbbbbbbb'!r})")
     install(str(tmp_path))
     assert HIDDEN + "aaaaaaaaaaaa" not in _copies(tmp_path)
     assert HIDDEN + "bbbbbbbbbbbb" in _copies(tmp_path)
