@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flanneld_py.daemon import AUDIT_S
 from tests.etcd_server import EtcdServer, etcd_server
 from tests.netns.conftest import namespace
 from tests.netns.flannel_nodes import PREFIX, SWITCH_ADDRESS, Cluster, Node, eventually, ip_json, sh
@@ -72,7 +73,7 @@ def test_a_lease_as_go_writes_it_is_programmed_and_its_end_too(lab: Lab) -> None
     assert "c6:d2:32:6f:8f:44 dst 192.168.50.9" in sh(one.netns, "bridge", "fdb", "show", "dev", "flannel.1")
     assert "10.5.209.0 lladdr c6:d2:32:6f:8f:44 PERMANENT" in sh(one.netns, "ip", "neigh", "show", "dev", "flannel.1")
     lab.etcdctl("del", FOREIGN_KEY)
-    eventually("the route is gone", lambda: "10.5.209.0/24" not in one.routes(), deadline_s=1.0)
+    eventually("the route is gone", lambda: "10.5.209.0/24" not in one.routes(), deadline_s=AUDIT_S / 2)
     assert "c6:d2:32:6f:8f:44" not in sh(one.netns, "bridge", "fdb", "show", "dev", "flannel.1")
     assert one.reaches(two)
 

@@ -38,9 +38,10 @@ def node() -> Iterator[Node]:
 
 def _add_and_die(node: Node, kind: str, pod: str, count: int) -> bool:
     """Whether it died before it was done."""
-    with open(os.path.join(node.cni_path, kind), encoding="utf-8") as file:
+    path = os.path.join(node.cni_path, kind)
+    with open(path, encoding="utf-8") as file:
         lines = file.read().splitlines()
-    program = "\n".join([*lines[1:-1], DYING.format(count=count), lines[-1]])
+    program = "\n".join([f"__file__ = {path!r}", *lines[1:-1], DYING.format(count=count), lines[-1]])
     env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": pod, "CNI_IFNAME": "eth0", "CNI_PATH": node.cni_path}
     conf = node.conf(kind, "dual", ipMasq=True)
     ran = run(["/usr/bin/python3", "-ISBc", program], json.dumps(conf).encode(), netns=node.host, env=env)

@@ -78,11 +78,11 @@ _SHOW = "print(*sorted(set(sys.modules) - bare), file=sys.stderr)"
 def test_a_bridge_add_with_host_local_imports_nothing_heavy(masquerade: bool) -> None:
     with Node() as node:
         pod = node.namespace()
-        with open(os.path.join(node.cni_path, "bridge"), encoding="utf-8") as file:
+        path = os.path.join(node.cni_path, "bridge")
+        with open(path, encoding="utf-8") as file:
             lines = file.read().splitlines()
-        program = "\n".join(
-            ["import sys", "bare = set(sys.modules)", *lines[1:-1], "status = main('bridge')", _SHOW, "sys.exit(status)"]
-        )
+        before = [f"__file__ = {path!r}", "import sys", "bare = set(sys.modules)"]
+        program = "\n".join([*before, *lines[1:-1], "status = main('bridge')", _SHOW, "sys.exit(status)"])
         env = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": pod, "CNI_IFNAME": "eth0", "CNI_PATH": node.cni_path}
         conf = node.conf("bridge", "dual", ipMasq=masquerade)
         ran = run(["/usr/bin/python3", "-ISBc", program], json.dumps(conf).encode(), netns=node.host, env=env)
