@@ -38,13 +38,20 @@ def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not JSON")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(f"{digits} is too large a number")
+    return number
+
+
 class _Settings:
     """What the C scanner asks its owner for."""
 
     strict = True
     object_hook = None
     object_pairs_hook = staticmethod(_in_order_of_the_last)
-    parse_float = float
+    parse_float = staticmethod(_finite)
     parse_int = int
     parse_constant = staticmethod(_refuse_constant)
 
@@ -64,6 +71,8 @@ def parse(data: bytes) -> Any:
         raise ValueError("unexpected end of JSON input")
     try:
         value, end = _scan(text, start)
+        if "\\ud" in text or "\\uD" in text:
+            value = _encodable(value)
     except StopIteration as stop:
         raise ValueError(f"no JSON value at character {stop.value}") from None
     except RecursionError:
@@ -74,9 +83,25 @@ def parse(data: bytes) -> Any:
     return value
 
 
+def _encodable(value: Any) -> Any:
+    """The value with U+FFFD, as in Go, for each half of a surrogate pair that stands alone: no encoding has a form for it."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    return {_encodable(name): _encodable(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
 def render(value: object, indent: str = "    ") -> str:
-    """JSON text, four spaces a level as the reference prints it; on one line with `indent=""`."""
-    return _render(value, "\n" if indent else "", indent)
+    """JSON text, four spaces a level as the reference prints it; on one line with `indent=""`.
+
+    Raises:
+        ConfigError: nested more deeply than this interpreter can follow.
+    """
+    try:
+        return _render(value, "\n" if indent else "", indent)
+    except RecursionError:
+        raise ConfigError("JSON", None, "nested too deeply to be passed on; some hundred levels are possible") from None
 
 
 def _render(value: object, line: str, indent: str) -> str:
@@ -99,7 +124,7 @@ class Section:
     """One object of a configuration, read by key with a type. `where` is its path, for messages.
 
     Raises (all readers):
-        ConfigError: the value has another type than asked for; `loudly` says which error instead.
+        ConfigError: the value has another type than asked for, or is a text with a NUL in it.
     """
 
     def __init__(self, values: Mapping[str, Any], where: str = "") -> None:
@@ -174,6 +199,8 @@ def _section(item: Any, where: str) -> Section:
 def _checked(value: Any, kind: type[T], where: str) -> T:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(where, value, f"{_TYPE_NAMES[kind]} is wanted")
+    if isinstance(value, str) and "\0" in value:
+        raise ConfigError(where, value, "a NUL character ends every name in the kernel; remove it")
     return value
 
 

@@ -7,6 +7,8 @@ asked before the work, not after it. Process edges are parameters, so that tests
 
 from __future__ import annotations
 
+import os
+
 from cni.conf import is_valid_name, parse_conf
 from cni.errors import INVALID_ENVIRONMENT, INVALID_NETNS, IO_FAILURE, CniError, as_cni_error
 from cni.jsontext import render
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from cni.result import Result
 
 IFNAMSIZ = 16  # with the terminating zero: a name has at most 15 bytes
+NOT_A_DEVICE = ("all", "default")  # names of folders below /proc/sys/net/*/conf; and of `a%d` the kernel makes a0, a1, ...
 
 
 @record
@@ -143,7 +146,11 @@ def _check_environment(command: Command, environ: Mapping[str, str]) -> None:
 
 
 def _check_ifname(name: str) -> None:
-    if len(name.encode("utf-8", "surrogateescape")) >= IFNAMSIZ:
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        raise CniError(INVALID_ENVIRONMENT, "interface name is not UTF-8", repr(os.fsencode(name))) from None
+    if length >= IFNAMSIZ:
         raise CniError(
             INVALID_ENVIRONMENT, "interface name is too long", f"interface name should be less than {IFNAMSIZ} characters"
         )
@@ -151,6 +158,8 @@ def _check_ifname(name: str) -> None:
         raise CniError(INVALID_ENVIRONMENT, "interface name is . or ..", name)
     if any(c in "/:" or c.isspace() for c in name):
         raise CniError(INVALID_ENVIRONMENT, "interface name contains / or : or whitespace characters", name)
+    if "%" in name or name in NOT_A_DEVICE:
+        raise CniError(INVALID_ENVIRONMENT, f'the kernel gives no interface the name "{name}"', "choose another CNI_IFNAME")
 
 
 def _read_args(name: str, environ: Mapping[str, str], read: Callable[[], bytes]) -> Args:

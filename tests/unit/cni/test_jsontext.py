@@ -101,6 +101,30 @@ def test_a_wrong_type_is_refused_with_its_path(read: Any, value: Any) -> None:
         read(Section({"k": value}, "ipam"))
 
 
+@pytest.mark.parametrize("read", [lambda s: s.text("k"), lambda s: s.texts("l")])
+def test_a_text_that_the_kernel_would_cut_off_at_a_nul_is_refused(read: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^ipam\.[kl].*NUL"):
+        read(Section({"k": "a\0b", "l": ["a\0b"]}, "ipam"))
+
+
+def test_half_a_surrogate_pair_is_read_as_go_reads_it() -> None:
+    text = rb'{"\ud800": ["\uDC00x", "\ud83d\ude00", "\ud800\ud83d\ude00"]}'
+    assert parse(text) == {"\ufffd": ["\ufffdx", "\U0001f600", "\ufffd\U0001f600"]}
+
+
+def test_a_number_that_is_infinite_is_refused() -> None:
+    with pytest.raises(ValueError, match="-1e999 is too large a number"):
+        parse(b'{"mtu": -1e999}')
+
+
+def test_what_is_nested_too_deeply_to_be_passed_on_is_the_operator_s_error() -> None:
+    value: list[Any] = []
+    for _ in range(2000):
+        value = [value]
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        render(value)
+
+
 def test_nothing_given_is_nothing() -> None:
     section = Section({"gateway": ""})
     assert [section.ip("gateway"), section.ip("none"), section.prefix("none")] == [None, None, None]

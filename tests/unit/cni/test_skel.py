@@ -128,6 +128,9 @@ BAD_VARIABLES = [
     ("CNI_IFNAME", "test:test", "interface name contains / or : or whitespace characters"),
     ("CNI_IFNAME", "test test1", "interface name contains / or : or whitespace characters"),
     ("CNI_IFNAME", "a\u2003b", "interface name contains / or : or whitespace characters"),
+    ("CNI_IFNAME", "a\udcff", "interface name is not UTF-8"),  # as os.environ gives the byte 0xff
+    ("CNI_IFNAME", "eth%d", 'the kernel gives no interface the name "eth%d"'),
+    ("CNI_IFNAME", "all", 'the kernel gives no interface the name "all"'),
 ]
 
 
