@@ -16,6 +16,7 @@ _NAME_START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012
 _NAME_REST = _NAME_START | frozenset("_.-")
 _TRUE = ("1", "true")
 _FALSE = ("0", "false")
+NOT_A_DEVICE = ("all", "default")  # names of folders below /proc/sys/net/*/conf; and of `a%d` the kernel makes a0, a1, ...
 _KNOWN_ARGS = frozenset({"IP", "MAC"})
 
 

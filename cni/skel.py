@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from cni.conf import is_valid_name, parse_conf
+from cni.conf import NOT_A_DEVICE, is_valid_name, parse_conf
 from cni.errors import INVALID_ENVIRONMENT, INVALID_NETNS, IO_FAILURE, CniError, as_cni_error
 from cni.jsontext import render
 from cni.result import render_result
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cni.result import Result
 
 IFNAMSIZ = 16  # with the terminating zero: a name has at most 15 bytes
-NOT_A_DEVICE = ("all", "default")  # names of folders below /proc/sys/net/*/conf; and of `a%d` the kernel makes a0, a1, ...
 
 
 @record

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni.conf import configured_dns, parse_cni_args
+from cni.conf import NOT_A_DEVICE, configured_dns, parse_cni_args
 from cni.version import parse_version
 from dataplane.errors import ConfigError
 from dataplane.inet import parse_mac
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from dataplane.inet import Mac
 
 DEFAULT_BRIDGE = "cni0"
-MAX_MTU = 65535
+MIN_MTU, MAX_MTU = 68, 65535  # ETH_MIN_MTU is what any host must take at once (RFC 791)
+_NO_DEVICE = (".", "..", *NOT_A_DEVICE)
 _NOT_YET = ("vlan", "vlanTrunk", "macspoofchk")
 
 
@@ -53,7 +54,7 @@ def parse_bridge_conf(conf: NetConf, cni_args: str) -> BridgeConf:
         is_default_gateway=body.flag("isDefaultGateway"),
         force_address=body.flag("forceAddress"),
         ip_masq=ip_masq(body),
-        mtu=body.integer("mtu", 0, MAX_MTU),
+        mtu=parse_mtu(body),
         hairpin=body.flag("hairpinMode"),
         promisc=body.flag("promiscMode"),
         port_isolation=body.flag("portIsolation"),
@@ -94,10 +95,22 @@ def ip_masq(body: Section) -> bool:
     return body.flag("ipMasq")
 
 
+def parse_mtu(body: Section) -> int:
+    """Bytes; 0 is the kernel's default. Raises ConfigError for what no veth takes."""
+    mtu = body.integer("mtu", 0, MAX_MTU)
+    if 0 < mtu < MIN_MTU:
+        raise ConfigError(body.path("mtu"), mtu, f"an integer from {MIN_MTU} to {MAX_MTU} is wanted, or 0 for the default")
+    return mtu
+
+
 def _device(body: Section, name: str, default: str) -> str:
     text = body.text(name) or default
-    if len(text.encode()) > 15 or text in (".", "..") or any(c in "/:" or c.isspace() for c in text):
-        raise ConfigError(body.path(name), text, "a device name has 1 to 15 characters, no slash, colon or space")
+    if len(text.encode()) > 15 or text in _NO_DEVICE or any(c in "/:%" or c.isspace() for c in text):
+        raise ConfigError(
+            body.path(name),
+            text,
+            "a device name has 1 to 15 characters, no slash, colon, percent sign or space, and is not all or default",
+        )
     return text
 
 
@@ -110,6 +123,9 @@ def _mac(body: Section, cni_args: str) -> Mac | None:
     )
     where, text = next(((where, text) for where, text in reversed(sources) if text), ("", ""))
     try:
-        return parse_mac(text) if text else None
+        mac = parse_mac(text) if text else None
     except ValueError as error:
         raise ConfigError(where, None, str(error)) from None
+    if mac is not None and (mac[0] & 1 or not any(mac)):
+        raise ConfigError(where, text, "an interface has a unicast address: the first byte is even, and not all are zero")
+    return mac

@@ -41,7 +41,19 @@ def with_gateways(conf: BridgeConf, result: Result) -> Result:
 
 
 def _gateway(conf: BridgeConf, ip: IpConfig) -> IP | None:
-    return ip.address.first + 1 if ip.gateway is None and conf.is_gateway else ip.gateway
+    """The IPAM's, or else the subnet's first address; of the two of a /31 or /127 (RFC 3021, RFC 6164) the one that is left.
+
+    Raises:
+        ConfigError: it would be the container's own address, or the subnet has none.
+    """
+    if ip.gateway is not None or not conf.is_gateway:
+        return ip.gateway
+    prefix = ip.address
+    if prefix.length == prefix.address.bits - 1:
+        return prefix.first if prefix.address == prefix.last else prefix.last
+    if prefix.is_host or prefix.address == prefix.first + 1:
+        raise ConfigError("ipam", str(prefix), "leaves no address to the bridge as the gateway; have the IPAM name one")
+    return prefix.first + 1
 
 
 def _default(gateway: IP) -> Prefix:

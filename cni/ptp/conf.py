@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni.bridge.conf import MAX_MTU, ip_masq
+from cni.bridge.conf import ip_masq, parse_mtu
 from cni.conf import configured_dns
 from dataplane.errors import ConfigError
 from dataplane.record import record
@@ -24,4 +24,4 @@ def parse_ptp_conf(conf: NetConf) -> PtpConf:
     """The plugin's keys, checked. Raises ConfigError."""
     if not conf.ipam_type:
         raise ConfigError("ipam.type", None, 'ptp needs an IPAM plugin, such as "host-local"')
-    return PtpConf(ip_masq(conf.body), conf.body.integer("mtu", 0, MAX_MTU), configured_dns(conf))
+    return PtpConf(ip_masq(conf.body), parse_mtu(conf.body), configured_dns(conf))

@@ -79,7 +79,12 @@ def test_defaults_are_the_reference_s() -> None:
         ({"ipMasqBackend": "nftables"}, "ipMasqBackend: 'nftables': not supported yet"),
         ({"bridge": "a/b"}, "bridge: 'a/b'"),
         ({"bridge": "x" * 16}, "1 to 15 characters"),
+        ({"bridge": "br%d"}, "bridge: 'br%d'"),  # the kernel would make br0 of it
+        ({"bridge": "default"}, "bridge: 'default'"),
+        ({"mtu": 67}, "mtu: 67: an integer from 68 to 65535 is wanted, or 0"),
         ({"runtimeConfig": {"mac": "x"}}, "runtimeConfig.mac: 'x' is not a MAC address"),
+        ({"runtimeConfig": {"mac": "01:00:5e:00:00:01"}}, "an interface has a unicast address"),
+        ({"runtimeConfig": {"mac": "00:00:00:00:00:00"}}, "an interface has a unicast address"),
     ],
 )
 def test_what_cannot_be_is_refused_by_key_and_value(keys: dict[str, Any], words: str) -> None:
@@ -114,6 +119,23 @@ def test_gateways_are_the_first_address_where_the_ipam_gives_none() -> None:
     assert [str(ip.gateway) for ip in result.ips] == ["10.1.0.1", "fd01::1", "10.2.0.9"]
     assert {ip.interface for ip in result.ips} == {2}
     assert with_gateways(_conf(), Result((), (V4,))).ips[0].gateway is None
+
+
+@pytest.mark.parametrize(
+    ("address", "gateway"),
+    [("10.9.0.4/31", "10.9.0.5"), ("10.9.0.5/31", "10.9.0.4"), ("fd01::4/127", "fd01::5"), ("fd01::5/127", "fd01::4")],
+)
+def test_of_a_subnet_of_two_the_gateway_is_the_other_one(address: str, gateway: str) -> None:
+    (ip,) = with_gateways(_conf(isGateway=True), Result((), (IpConfig(parse_prefix(address)),))).ips
+    assert str(ip.gateway) == gateway
+
+
+@pytest.mark.parametrize("address", ["10.9.0.1/24", "10.9.0.5/32", "255.255.255.255/32", "fd01::1/64", "fd01::5/128"])
+def test_the_bridge_does_not_take_the_container_s_address_for_its_own(address: str) -> None:
+    lone = Result((), (IpConfig(parse_prefix(address)),))
+    with pytest.raises(ConfigError, match="leaves no address to the bridge"):
+        with_gateways(_conf(isGateway=True), lone)
+    assert with_gateways(_conf(), lone).ips[0].gateway is None
 
 
 @pytest.mark.parametrize(
