@@ -24,7 +24,7 @@ def add(args: Args) -> Result:
     folder = data_dir(args.conf)
     with Transaction() as work:
         save(folder, args.container_id, args.ifname, conf)
-        work.on_undo(lambda: remove(folder, args.container_id, args.ifname))
+        work.on_undo(lambda: remove(folder, args.conf.name, args.container_id, args.ifname))
         result = delegate(args, made.text("type"), "ADD", conf)
         if result is None:
             raise CniError(INTERNAL, f"{made.text('type')} gave no result", "the delegate must print one on ADD")
@@ -34,13 +34,13 @@ def add(args: Args) -> Result:
 def delete(args: Args) -> None:
     """The file goes last: as long as the delegate fails, the next DEL needs it."""
     folder = data_dir(args.conf)
-    made = load(folder, args.container_id, args.ifname) or _remade(args)
+    made = load(folder, args.conf.name, args.container_id, args.ifname) or _remade(args)
     delegate(args, made.text("type"), "DEL", attachment_conf(made, args.conf.body))
-    remove(folder, args.container_id, args.ifname)
+    remove(folder, args.conf.name, args.container_id, args.ifname)
 
 
 def check(args: Args) -> None:
-    made = load(data_dir(args.conf), args.container_id, args.ifname)
+    made = load(data_dir(args.conf), args.conf.name, args.container_id, args.ifname)
     if made is None:
         path = data_dir(args.conf)
         raise CniError(

@@ -35,19 +35,23 @@ def save(folder: str, container_id: str, ifname: str, conf: bytes) -> None:
     os.replace(new, path)
 
 
-def load(folder: str, container_id: str, ifname: str) -> Section | None:
-    """The configuration of an attachment; None if there is none that can be read.
+def load(folder: str, network: str, container_id: str, ifname: str) -> Section | None:
+    """The configuration of an attachment; None if there is none that can be used for this network.
 
-    An interface other than eth0 without a file of its own may have one that the Go plugin wrote.
+    An interface other than eth0 without a file of its own may have one that the Go plugin wrote. The file's name does not tell
+    the network: a file of another one would have the delegate remove what is not ours, and keep what is.
     """
     for path in dict.fromkeys((path_of(folder, container_id, ifname), f"{folder}/{container_id}")):
         found = _read(path)
-        if found is not None:
+        if _network_of(found) == network:
             return found
     return None
 
 
-def remove(folder: str, container_id: str, ifname: str) -> None:
+def remove(folder: str, network: str, container_id: str, ifname: str) -> None:
+    """Remove the file of an attachment, also one that makes no sense, but not that of another network."""
+    if _network_of(_read(path_of(folder, container_id, ifname))) not in (None, network):
+        return
     try:
         os.unlink(path_of(folder, container_id, ifname))
     except FileNotFoundError:
@@ -60,12 +64,16 @@ def attachments(folder: str, network: str) -> tuple[tuple[str, str], ...]:
     All networks share the folder, and somebody may have named one that holds other things: what a file says decides.
     """
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    ours = [name for name in names if _is_of(_read(f"{folder}/{name}"), network)]
+    ours = [name for name in names if _network_of(_read(f"{folder}/{name}")) == network]
     return tuple((container_id, ifname) for container_id, _, ifname in (name.partition(":") for name in ours))
 
 
-def _is_of(saved: Section | None, network: str) -> bool:
-    return saved is not None and saved.value("name") == network and saved.value("type") is not None
+def _network_of(saved: Section | None) -> str | None:
+    """The network of a delegate's configuration as ADD writes it; None for anything else."""
+    if saved is None or not isinstance(saved.value("type"), str) or not isinstance(saved.value("ipam"), dict):
+        return None
+    name: str | None = saved.value("name")
+    return name
 
 
 def remove_name(folder: str, container_id: str, ifname: str) -> None:

@@ -106,8 +106,18 @@ def test_masquerading_is_ours_where_flanneld_does_none(node: Node) -> None:
     assert [line for line in node.rules() if line.endswith("MASQUERADE")]
 
 
+GARBLED = {
+    "empty scratch": "",
+    "scratch without anything": "{}",
+    "scratch without a type": '{"name": "net1", "ipam": {}}',
+    "scratch of an odd type": '{"name": "net1", "type": 5, "ipam": {}}',
+    "scratch of an odd ipam": '{"name": "net1", "type": "bridge", "ipam": "host-local"}',
+    "scratch that is no text": "\0\x01",
+}
+
+
 @pytest.mark.parametrize("how", ["empty", "deleted"])
-@pytest.mark.parametrize("lost", ["nothing", "scratch", "scratch and subnet.env", "empty scratch"])
+@pytest.mark.parametrize("lost", ["nothing", "scratch", "scratch and subnet.env", *GARBLED])
 def test_del_works_with_whatever_is_left(node: Node, how: str, lost: str) -> None:
     conf = _conf(node, "dual")
     node.add(conf, node.namespace(), "first")
@@ -118,8 +128,8 @@ def test_del_works_with_whatever_is_left(node: Node, how: str, lost: str) -> Non
         os.unlink(f"{node.folder}/flannel/c1")
     if "subnet.env" in lost:
         os.unlink(f"{node.folder}/subnet.env")
-    if lost == "empty scratch":
-        Path(f"{node.folder}/flannel/c1").write_text("")
+    if lost in GARBLED:
+        Path(f"{node.folder}/flannel/c1").write_text(GARBLED[lost])
     if how == "deleted":
         netns.delete(pod)
     node.delete(conf, pod if how == "deleted" else "")
@@ -138,6 +148,17 @@ def test_two_interfaces_of_one_container_do_not_overwrite_each_other(node: Node)
     assert (_scratch(node), node.reservations("net1"), node.reservations("net2")) == ({"c1"}, {"10.244.3.2"}, set())
     node.delete(conf, pod)
     assert (_scratch(node), node.reservations("net1")) == (set(), set())
+
+
+def test_del_does_not_follow_the_file_of_another_network(node: Node) -> None:
+    conf, pod = _conf(node), node.namespace()
+    node.add(conf, pod)
+    other = {**conf, "name": "net2"}
+    node.delete(other, "", CNI_IFNAME="eth0")
+    assert (_scratch(node), node.reservations("net1")) == ({"c1"}, {"10.244.3.2"})
+    os.rename(f"{node.folder}/networks/net1", f"{node.folder}/networks/net2")
+    node.delete(other, "", CNI_IFNAME="eth0")
+    assert node.reservations("net2") == set()
 
 
 def test_while_subnet_env_is_missing_add_is_to_be_tried_again_and_status_says_so(node: Node) -> None:

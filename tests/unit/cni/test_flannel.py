@@ -107,32 +107,37 @@ def test_what_only_the_runtime_knows_is_passed_on() -> None:
 
 def test_each_interface_has_its_file(tmp_path: Path) -> None:
     folder = str(tmp_path / "d")
-    save(folder, "c1", "eth0", b'{"name":"net","type":"a"}')
-    save(folder, "c1", "net1", b'{"name":"net","type":"b"}')
-    assert [load(folder, "c1", ifname).text("type") for ifname in ("eth0", "net1")] == ["a", "b"]  # type: ignore[union-attr]
+    save(folder, "c1", "eth0", b'{"name":"net","type":"a","ipam":{}}')
+    save(folder, "c1", "net1", b'{"name":"net","type":"b","ipam":{}}')
+    assert [load(folder, "net", "c1", ifname).text("type") for ifname in ("eth0", "net1")] == ["a", "b"]  # type: ignore[union-attr]
     assert attachments(folder, "net") == (("c1", ""), ("c1", "net1"))
-    remove(folder, "c1", "net1")
-    remove(folder, "c1", "net1")
+    remove(folder, "net", "c1", "net1")
+    remove(folder, "net", "c1", "net1")
     assert attachments(folder, "net") == (("c1", ""),)
     remove_name(folder, "c1", "")
     assert attachments(folder, "net") == attachments("/nonexistent", "net") == ()
 
 
 def test_files_of_other_networks_and_programs_are_nobody_s_to_remove(tmp_path: Path) -> None:
-    save(str(tmp_path), "c1", "eth0", b'{"name":"other","type":"a"}')
+    save(str(tmp_path), "c1", "eth0", b'{"name":"other","type":"a","ipam":{}}')
     for name, text in (("passwd", "root:x"), ("settings", '{"name":"net"}'), ("list", "[]")):
         (tmp_path / name).write_text(text)
     assert attachments(str(tmp_path), "net") == ()
+    assert load(str(tmp_path), "net", "c1", "eth0") is None
+    remove(str(tmp_path), "net", "c1", "eth0")
+    assert attachments(str(tmp_path), "other") == (("c1", ""),)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]"])
-def test_a_file_that_a_power_cut_left_is_none(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"name":"net","type":5,"ipam":{}}', '{"name":"net","type":"a","ipam":"x"}'])
+def test_a_file_that_makes_no_sense_is_none_and_can_be_removed(tmp_path: Path, text: str) -> None:
     Path(path_of(str(tmp_path), "c1", "eth0")).write_text(text)
-    assert load(str(tmp_path), "c1", "eth0") is None
+    assert load(str(tmp_path), "net", "c1", "eth0") is None
+    remove(str(tmp_path), "net", "c1", "eth0")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_of_the_go_plugin_serves_any_interface(tmp_path: Path) -> None:
-    (tmp_path / "c1").write_text('{"type":"a"}')
-    found = load(str(tmp_path), "c1", "net1")
+    (tmp_path / "c1").write_text('{"name":"net","type":"a","ipam":{}}')
+    found = load(str(tmp_path), "net", "c1", "net1")
     assert found is not None
     assert found.text("type") == "a"
