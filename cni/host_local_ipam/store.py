@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LOCK_NAME = "lock"
 _LAST = "last_reserved_ip."
 _NEW = ".reservation"  # one name for all: only the holder of the lock writes
-_MAX_BYTES = 4096
+_MAX_BYTES = 1 << 18  # more than CNI_CONTAINERID and CNI_IFNAME can be: the kernel limits a variable to 128 KiB
 _FILE_MODE = 0o600
 _DIR_MODE = 0o755
 

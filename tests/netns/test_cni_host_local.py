@@ -93,6 +93,15 @@ def test_a_second_add_of_the_same_interface_is_refused_and_keeps_the_first(node:
     assert node.reservations() == {"10.77.0.2"}
 
 
+def test_a_very_long_container_id_is_known_again(node: Node) -> None:
+    conf = _conf(node, FAMILIES["v4"])
+    _add(node, conf, "x" * 9000)
+    _delete(node, conf, "x" * 8999)
+    assert node.reservations() == {"10.77.0.2"}
+    _delete(node, conf, "x" * 9000)
+    assert node.reservations() == set()
+
+
 def test_files_of_old_versions_without_an_interface_are_understood(node: Node) -> None:
     folder = Path(node.data) / "net1"
     folder.mkdir(parents=True)
