@@ -186,9 +186,8 @@ def addresses_of(node: Node, where: str, device: str) -> set[str]:
 
 
 def ping(node: Node, where: str, address: str) -> bool:
-    return (
-        subprocess.run(
-            ["ip", "netns", "exec", os.path.basename(where), "ping", "-c1", "-W5", address], capture_output=True, check=False
-        ).returncode
-        == 0
-    )
+    argv = ["ip", "netns", "exec", os.path.basename(where), "ping", "-c1", "-W5", address]
+    ran = subprocess.run(argv, capture_output=True, check=False)
+    if ran.returncode != 0:
+        print(ran, node.sh("ip neigh; ip -d addr; bridge -d link"), node.sh("ip neigh; ip addr", where), sep="\n")
+    return ran.returncode == 0
