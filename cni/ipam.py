@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cni.delegate import delegate
+from cni.delegate import delegate, find
 from cni.errors import INTERNAL, CniError
 from dataplane.errors import ConfigError, KernelError
 
@@ -18,6 +18,7 @@ def ipam_add(args: Args) -> Result:
     Raises:
         CniError: there are none. Nothing is reserved then.
     """
+    find(args.conf.ipam_type, args.path)  # what is not there has nothing to clean up
     try:
         result = delegate(args, args.conf.ipam_type, "ADD")
     except (CniError, KernelError) as error:
