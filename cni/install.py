@@ -98,7 +98,9 @@ def _real(python: str) -> Interpreter:
         raise ConfigError("python", python, f"it cannot be run: {error}; name an interpreter of Python 3.11 or later") from error
     if ran.status:
         raise ConfigError("python", python, f"it cannot be run: {ran.stderr.decode()}; name an interpreter of Python 3.11 or later")
-    path, major, minor, base = ran.stdout.decode().split("\n")[:4]
+    path, major, minor, base, *_ = (*ran.stdout.decode(errors="replace").split("\n"), "", "", "", "")
+    if not (major.isdigit() and minor.isdigit()):
+        raise ConfigError("python", python, "it is not Python; name an interpreter of Python 3.11 or later")
     if (int(major), int(minor)) < _FLOOR:
         raise ConfigError("python", python, f"it is Python {major}.{minor}; 3.11 or later is needed")
     real = python if python == _SYSTEM_PYTHON else os.path.realpath(base or path)
@@ -132,7 +134,6 @@ def _copy(sources: dict[str, str], root: str, interpreter: Interpreter) -> None:
     """The packages with their compiled form, made by the interpreter that will run it."""
     temporary = tempfile.mkdtemp(prefix=_UNFINISHED, dir=os.path.dirname(root))
     try:
-        os.chmod(temporary, 0o755)  # noqa: S103  others may run plugins, too
         for relative, path in sources.items():
             target = os.path.join(temporary, relative)
             os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -140,10 +141,19 @@ def _copy(sources: dict[str, str], root: str, interpreter: Interpreter) -> None:
         ran = run([interpreter.path, *_COMPILE, "-s", temporary, "-p", root, temporary], timeout_s=120)
         if ran.status:
             raise ConfigError("python", interpreter.path, f"it cannot compile the plugins: {(ran.stdout + ran.stderr).decode()}")
+        _open_to_all(temporary)
         os.rename(temporary, root)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _open_to_all(root: str) -> None:
+    """Others than the owner may run plugins too, whatever the umask was."""
+    for folder, _, files in os.walk(root):
+        os.chmod(folder, 0o755)  # noqa: S103
+        for name in files:
+            os.chmod(os.path.join(folder, name), 0o644)
 
 
 def _write_executable(directory: str, name: str, text: str) -> str:

@@ -61,6 +61,23 @@ def test_a_moved_folder_still_runs(folder: Path, tmp_path: Path) -> None:
         assert (ran.returncode, ran.stderr) == (0, b"")
 
 
+def test_what_is_installed_under_a_strict_umask_is_open_to_others(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        install(str(tmp_path / "bin"))
+    finally:
+        os.umask(before)
+    copy = tmp_path / "bin" / next(iter(_copies(tmp_path / "bin")))
+    modes = {path.stat().st_mode & 0o777 for path in (copy, *copy.rglob("*"))}
+    assert modes == {0o755, 0o644}
+
+
+@pytest.mark.parametrize("program", ["/bin/true", "/bin/echo"])
+def test_a_program_that_is_no_python_is_refused(tmp_path: Path, program: str) -> None:
+    with pytest.raises(ConfigError, match=f"{program}.*it is not Python"):
+        install(str(tmp_path), program)
+
+
 def test_leftovers_of_a_killed_installation_go(tmp_path: Path) -> None:
     (tmp_path / f"{HIDDEN}new-abc").mkdir()
     (tmp_path / f"{HIDDEN}new-bridge-abc").write_text("half")
