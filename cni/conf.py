@@ -31,9 +31,9 @@ class NetConf:
     body: Section
 
 
-def is_valid_name(text: str) -> bool:
+def is_valid_name(text: object) -> bool:
     """The specification's rule for network names and container IDs: a letter or digit, then also `_`, `.` and `-`."""
-    return bool(text) and text[0] in _NAME_START and _NAME_REST.issuperset(text)
+    return isinstance(text, str) and bool(text) and text[0] in _NAME_START and _NAME_REST.issuperset(text)
 
 
 def parse_conf(data: bytes) -> NetConf:

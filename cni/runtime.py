@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
+from cni.conf import is_valid_name
 from cni.delegate import find
 from cni.errors import DECODING_FAILURE, INCOMPATIBLE_VERSION, INTERNAL, INVALID_CONFIG, CniError
 from cni.version import SUPPORTED, UNSTATED, parse_version
@@ -65,20 +66,33 @@ def load_list(path: str) -> NetworkList:
         text = file.read()
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CniError(DECODING_FAILURE, f"{path}: {error}", "one JSON object is wanted") from None
-    if not isinstance(document, dict) or not isinstance(document.get("name"), str):
-        raise CniError(INVALID_CONFIG, f"{path}: no name", 'a network list is an object with "name" and "plugins"')
+    if not isinstance(document, dict) or not is_valid_name(document.get("name")):
+        raise CniError(
+            INVALID_CONFIG,
+            f"{path}: no name, or a bad one",
+            'a network list is an object with "plugins" and a "name" of letters, digits, "_.-"',
+        )
     plugins = document.get("plugins", [document])
-    if not plugins or not all(isinstance(p, dict) and isinstance(p.get("type"), str) for p in plugins):
-        raise CniError(INVALID_CONFIG, f"{path}: plugins", 'a list of objects, each with a "type", is wanted')
+    if not isinstance(plugins, list) or not plugins or not all(_is_plugin(plugin) for plugin in plugins):
+        raise CniError(
+            INVALID_CONFIG,
+            f"{path}: plugins",
+            'a list of objects, each with a "type" and perhaps an object "capabilities", is wanted',
+        )
     off = frozenset(verb for verb, key in _DISABLED_BY.items() if document.get(key) in (True, "true"))
     return NetworkList(_version(document), document["name"], tuple(plugins), off, text)
 
 
+def _is_plugin(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("type"), str) and isinstance(item.get("capabilities") or {}, dict)
+
+
 def _version(document: dict[str, Any]) -> str:
     """The highest of cniVersion and cniVersions that we know."""
-    stated = [document.get("cniVersion") or UNSTATED, *document.get("cniVersions", ())]
+    more = document.get("cniVersions")
+    stated = [document.get("cniVersion") or UNSTATED, *(more if isinstance(more, list) else ())]
     known: list[str] = [version for version in stated if version in SUPPORTED]
     if not known:
         raise CniError(INCOMPATIBLE_VERSION, f"cniVersion {', '.join(map(str, stated))}", f"known are {', '.join(SUPPORTED)}")
@@ -171,7 +185,7 @@ def _call(
 ) -> dict[str, Any] | None:
     """Execute one plugin."""
     conf = {**plugin, "name": network.name, "cniVersion": network.version, **extra}
-    wanted = {key for key, on in plugin.get("capabilities", {}).items() if on}
+    wanted = {key for key, on in (plugin.get("capabilities") or {}).items() if on}
     runtime = {key: value for key, value in attachment.capability_args.items() if key in wanted}
     if runtime:
         conf["runtimeConfig"] = runtime

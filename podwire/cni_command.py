@@ -3,6 +3,9 @@
 NETCONFPATH   folder of the network lists (/etc/cni/net.d)      CNI_PATH   folders of the plugins (/opt/cni/bin)
 CNI_IFNAME    the container's interface (eth0)                  CNI_ARGS   K=V;K=V for the plugins
 CAP_ARGS      JSON: capability arguments
+
+What a plugin refuses is printed as the CNI error document. The exit status is then 2 if its code blames the configuration or a
+variable (1, 2, 4, 6, 7), else 1.
 """
 
 from __future__ import annotations
@@ -15,12 +18,23 @@ from typing import Any
 
 import click
 
-from cni.errors import CniError
+from cni.conf import is_valid_name
+from cni.errors import (
+    DECODING_FAILURE,
+    INCOMPATIBLE_VERSION,
+    INVALID_CONFIG,
+    INVALID_ENVIRONMENT,
+    UNSUPPORTED_FIELD,
+    CniError,
+    as_cni_error,
+)
 from cni.install import install as install_plugins
 from cni.runtime import DEFAULT_CACHE_DIR, load_list, run_list
+from cni.version import CURRENT
 from dataplane.errors import ConfigError, KernelError
 
 _ID_BYTES = 10  # of the hash, as cnitool takes them
+_MISCONFIGURED = frozenset({INCOMPATIBLE_VERSION, UNSUPPORTED_FIELD, INVALID_ENVIRONMENT, DECODING_FAILURE, INVALID_CONFIG})
 
 
 @click.group()
@@ -34,6 +48,8 @@ def cni() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def install(directory: str, python: str | None, as_json: bool) -> None:
     """Write the plugins into DIRECTORY, for example /opt/cni/bin."""
+    if not directory:
+        raise click.UsageError("DIRECTORY is empty; name the folder, for example /opt/cni/bin")
     try:
         paths = install_plugins(directory, python)
     except (ConfigError, OSError) as error:
@@ -82,16 +98,23 @@ def _run(
             os.environ.get("CNI_PATH", "/opt/cni/bin"),
             cache_dir,
             cni_args=os.environ.get("CNI_ARGS", ""),
-            capability_args=json.loads(os.environ.get("CAP_ARGS") or "{}"),
+            capability_args=_capability_args(),
             valid_attachments=valid_attachments,
         )
-    except CniError as error:
-        click.echo(json.dumps(error.document("1.1.0"), indent=4))
-        sys.exit(1)
-    except KernelError as error:
-        raise click.ClickException(str(error)) from error
-    except ValueError as error:
-        raise click.UsageError(f"CAP_ARGS: {error}") from error
+    except (CniError, KernelError, OSError) as error:
+        refusal = as_cni_error(error)
+        click.echo(json.dumps(refusal.document(CURRENT), indent=4))
+        sys.exit(2 if refusal.code in _MISCONFIGURED else 1)
+
+
+def _capability_args() -> dict[str, Any]:
+    try:
+        given = json.loads(os.environ.get("CAP_ARGS") or "{}")
+    except (ValueError, RecursionError) as error:
+        raise click.UsageError(f"CAP_ARGS: {error}; a JSON object is wanted") from error
+    if not isinstance(given, dict):
+        raise click.UsageError(f"CAP_ARGS={given!r}: a JSON object is wanted, with a key for each capability")
+    return given
 
 
 _network = click.argument("network")
@@ -142,14 +165,22 @@ def gc(network: str, valid: tuple[str, ...], none: bool, cache_dir: str) -> None
     """Remove what is left of attachments of NETWORK that do not live."""
     if bool(valid) == none:
         raise click.UsageError("say which attachments live with --valid CONTAINER_ID/IFNAME, or --none if none does")
-    pairs = [item.partition("/") for item in valid]
+    pairs = [_attachment(item) for item in valid]
     _run(
         "GC",
         network,
         "",
         cache_dir,
-        [{"containerID": container_id, "ifname": ifname or "eth0"} for container_id, _, ifname in pairs],
+        [{"containerID": container_id, "ifname": ifname} for container_id, ifname in pairs],
     )
+
+
+def _attachment(text: str) -> tuple[str, str]:
+    """A value of --valid. A mistake in it would have GC take away what lives."""
+    container_id, _, ifname = text.partition("/")
+    if not is_valid_name(container_id) or not ifname or "/" in ifname:
+        raise click.UsageError(f"--valid {text!r}: CONTAINER_ID/IFNAME is wanted, such as c1/eth0")
+    return container_id, ifname
 
 
 @cni.command()

@@ -136,7 +136,18 @@ def test_the_highest_known_version_counts(node: Node) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("{", "net.conflist"), ("[]", "no name"), ('{"name":"x","plugins":[]}', "plugins"), ('{"name":"x","cniVersion":"9"}', "type")],
+    [
+        ("{", "net.conflist"),
+        ("[" * 100_000, "net.conflist: maximum recursion depth"),
+        ("[]", "no name"),
+        ('{"name":"../x"}', "or a bad one"),
+        ('{"name":"x","plugins":[]}', "plugins"),
+        ('{"name":"x","plugins":null}', "plugins"),
+        ('{"name":"x","plugins":"ab"}', "plugins"),
+        ('{"name":"x","plugins":[{"type":"bridge","capabilities":["ips"]}]}', "capabilities"),
+        ('{"name":"x","cniVersion":"9"}', "type"),
+        ('{"name":"x","cniVersion":9,"cniVersions":null,"type":"bridge"}', "cniVersion 9"),
+    ],
 )
 def test_a_list_that_cannot_be_run_says_why(node: Node, text: str, words: str) -> None:
     path = Path(node.folder) / "net.conflist"
@@ -167,6 +178,56 @@ def test_the_command_does_what_cnitool_does(node: Node, monkeypatch: pytest.Monk
         assert CliRunner().invoke(cni, ["gc", "net1", *cache]).exit_code == 2
         assert CliRunner().invoke(cni, ["gc", "net1", "--valid", f"{container_id_of(pod)}/net7", *cache]).exit_code == 0
         assert CliRunner().invoke(cni, ["del", "net1", pod, *cache]).exit_code == 0
+    assert set(links_of(node, pod)) == {"lo"}
+
+
+def test_a_list_that_cannot_be_read_does_not_hide_the_others(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(_conflist(node)).parent
+    for number, text in enumerate((b"{", b"[" * 100_000, b"\xff", b'{"name":"net1","cniVersions":null,"plugins":5}')):
+        (folder / f"0{number}.conflist").write_bytes(text)
+    (folder / "09.conflist").mkdir()
+    (folder / "0a.conf").symlink_to("/nonexistent")
+    monkeypatch.setenv("NETCONFPATH", str(folder))
+    monkeypatch.setenv("CNI_PATH", node.cni_path)
+    with entered(node.host):
+        ran = CliRunner().invoke(cni, ["status", "net1"])
+    assert (ran.exit_code, ran.output) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("args", "variables", "expected"),
+    [
+        (["add", "net1", "/none"], {}, (1, '"code": 3')),
+        (["add", "net1", "/none"], {"CNI_PATH": "/nonexistent"}, (2, "failed to find plugin")),
+        (["add", "net1", "/none"], {"CNI_ARGS": "x"}, (2, "invalid pair")),
+        (["add", "net1", "/none"], {"CNI_IFNAME": "a/b"}, (2, "interface name contains")),
+        (["add", "net1", "/none"], {"CAP_ARGS": "{"}, (2, "CAP_ARGS")),
+        (["add", "net1", "/none"], {"CAP_ARGS": "[]"}, (2, "CAP_ARGS=[]: a JSON object is wanted")),
+        (["gc", "net1", "--valid", ""], {}, (2, "CONTAINER_ID/IFNAME is wanted")),
+        (["gc", "net1", "--valid", "c1"], {}, (2, "CONTAINER_ID/IFNAME is wanted")),
+        (["gc", "net1", "--valid", "c1/eth0/x"], {}, (2, "CONTAINER_ID/IFNAME is wanted")),
+        (["install", ""], {}, (2, "DIRECTORY is empty")),
+    ],
+)
+def test_the_exit_status_tells_the_operator_s_mistakes_from_the_world_s(
+    node: Node, monkeypatch: pytest.MonkeyPatch, args: list[str], variables: dict[str, str], expected: tuple[int, str]
+) -> None:
+    monkeypatch.setenv("NETCONFPATH", os.path.dirname(_conflist(node)))
+    for name, value in {"CNI_PATH": node.cni_path, **variables}.items():
+        monkeypatch.setenv(name, value)
+    with entered(node.host):
+        ran = CliRunner().invoke(cni, args)
+    assert (ran.exit_code, expected[1] in ran.output) == (expected[0], True), ran.output
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_of_the_add(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = node.namespace()
+    monkeypatch.setenv("NETCONFPATH", os.path.dirname(_conflist(node)))
+    monkeypatch.setenv("CNI_PATH", node.cni_path)
+    with entered(node.host):
+        ran = CliRunner().invoke(cni, ["add", "net1", pod, "--cache-dir", "/dev/null"])
+        assert (ran.exit_code, json.loads(ran.output)["code"]) == (1, 5)
+        assert CliRunner().invoke(cni, ["del", "net1", pod, "--cache-dir", "/dev/null"]).exit_code == 0
     assert set(links_of(node, pod)) == {"lo"}
 
 
