@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import select
+from fcntl import ioctl
+from sys import byteorder
 from time import monotonic
 
 from dataplane.drivers.netns import entered
@@ -32,6 +34,8 @@ _PACKAGES = {  # Debian packages by the start of a tool's name
     "bridge": "iproute2",
 }
 _CHUNK_BYTES = 65536  # the size of a pipe's buffer
+FIONREAD = 0x541B  # ioctl_tty(2); the termios module that has it is one more to load
+_SHEBANG_BYTES = 256  # what the kernel looks at
 _SIGKILL, _SIGPIPE = 9, 13  # the signal module imports enum
 
 
@@ -98,9 +102,18 @@ def _missing(name: str) -> KernelError:
     return KernelError(f"run {name}", f"no such program{advice}", errno.ENOENT)
 
 
+def _not_found(program: str) -> KernelError:
+    """The kernel says the same of a script whose interpreter is missing."""
+    if not os.path.exists(program):
+        return _missing(program)
+    with open(program, "rb") as file:
+        first = file.readline(_SHEBANG_BYTES).decode(errors="replace").strip()
+    return KernelError(f"run {program}", f"its interpreter is missing: {first}", errno.ENOENT)
+
+
 def _spawned(program: str, argv: list[str], environment: Mapping[str, str], netns: str | None) -> tuple[int, list[int]]:
     """Start the program: its process id, and our ends of its stdin, stdout and stderr."""
-    ends = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
+    ends = _pipes(program)
     theirs = [ends[0][0], ends[1][1], ends[2][1]]
     ours = [ends[0][1], ends[1][0], ends[2][0]]
     actions = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate(theirs)]
@@ -111,7 +124,7 @@ def _spawned(program: str, argv: list[str], environment: Mapping[str, str], netn
         for end in ours:
             os.close(end)
         if isinstance(error, FileNotFoundError):
-            raise _missing(program) from error
+            raise _not_found(program) from error
         if isinstance(error, OSError):
             raise KernelError(f"run {program}", error.strerror or str(error), error.errno or 0) from error
         raise
@@ -121,10 +134,24 @@ def _spawned(program: str, argv: list[str], environment: Mapping[str, str], netn
     return pid, ours
 
 
+def _pipes(program: str) -> list[tuple[int, int]]:
+    """Three pipes. Raises KernelError, with nothing left open, if the process may not open so many files."""
+    made: list[tuple[int, int]] = []
+    try:
+        for _ in range(3):
+            made.append(os.pipe2(os.O_CLOEXEC))
+    except OSError as error:
+        for end in (end for pair in made for end in pair):
+            os.close(end)
+        raise KernelError(f"run {program}", error.strerror or str(error), error.errno or 0) from error
+    return made
+
+
 def _exchange(pid: int, pipes: list[int], stdin: bytes, deadline_s: float) -> tuple[bytes, bytes] | None:
     """Feed the program and collect what it prints until it has ended; None if the deadline came first.
 
-    Descriptors that are through are closed and taken out of `pipes`.
+    Descriptors that are through are closed and taken out of `pipes`. What the program itself printed is in the pipes when it ends:
+    a child that it left behind, which may hold them open and print for ever, is not waited for.
     """
     feed, out, err = pipes
     ended = os.pidfd_open(pid)
@@ -135,17 +162,16 @@ def _exchange(pid: int, pipes: list[int], stdin: bytes, deadline_s: float) -> tu
         waiting.register(end, select.POLLOUT if end == feed else select.POLLIN)
     left = {feed: memoryview(stdin)}
     printed = {out: bytearray(), err: bytearray()}
-    while pipes:
-        wait_ms = (deadline_s - monotonic()) * 1000
-        if wait_ms <= 0:
-            return None
+    while (wait_ms := (deadline_s - monotonic()) * 1000) > 0:
         for end, _ in waiting.poll(wait_ms):
-            more = _fed(end, left) if end == feed else end != ended and _collected(end, printed[end])
-            if not more:
+            if end == ended:
+                rest = {end: _what_is_there(end) for end in (out, err) if end in pipes}
+                return bytes(printed[out]) + rest.get(out, b""), bytes(printed[err]) + rest.get(err, b"")
+            if not (_fed(end, left) if end == feed else _collected(end, printed[end])):
                 waiting.unregister(end)
                 pipes.remove(end)
                 os.close(end)
-    return bytes(printed[out]), bytes(printed[err])
+    return None
 
 
 def _fed(feed: int, left: dict[int, memoryview]) -> bool:
@@ -163,3 +189,9 @@ def _collected(end: int, printed: bytearray) -> bool:
     piece = os.read(end, _CHUNK_BYTES)
     printed += piece
     return bool(piece)
+
+
+def _what_is_there(end: int) -> bytes:
+    """What a pipe holds at this moment."""
+    size = int.from_bytes(ioctl(end, FIONREAD, bytes(4)), byteorder)
+    return os.read(end, size) if size else b""

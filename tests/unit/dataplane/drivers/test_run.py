@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +41,41 @@ def test_a_program_that_does_not_end_is_killed_and_named() -> None:
     with pytest.raises(KernelError, match=r"sleep 1000: still running after 0.2 s, killed"):
         run(["sleep", "1000"], timeout_s=0.2)
     assert time.monotonic() - before_s < 100
+
+
+def test_a_child_that_the_program_leaves_behind_is_not_waited_for() -> None:
+    ran = run(["sh", "-c", "sleep 1000 & echo $!; head -c 300000 /dev/zero >&2; exit 5"], timeout_s=100)
+    os.kill(int(ran.stdout), signal.SIGKILL)
+    assert (ran.status, len(ran.stderr)) == (5, 300_000)
+
+
+def test_nor_one_that_prints_for_ever() -> None:
+    ran = run(["sh", "-c", "yes & echo $! >&2; exit 6"], timeout_s=100)
+    os.kill(int(ran.stderr), signal.SIGKILL)
+    assert ran.status == 6
+
+
+def test_a_process_that_may_open_no_more_files_is_told_and_leaves_none_open() -> None:
+    before = os.listdir("/proc/self/fd")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    try:
+        for allowed in range(6):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + allowed, limits[1]))
+            with pytest.raises(KernelError, match="Too many open files"):
+                run(["/bin/true"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_script_without_its_interpreter_is_not_called_missing_itself(tmp_path: Path) -> None:
+    script = tmp_path / "tool"
+    script.write_text("#!/nonexistent/python3 -I\n")
+    script.chmod(0o755)
+    with pytest.raises(KernelError, match="tool: its interpreter is missing: #!/nonexistent/python3 -I"):
+        run([str(script)])
 
 
 def test_no_descriptor_and_no_zombie_is_left() -> None:
