@@ -10,6 +10,7 @@ not done, not even in part.
 from __future__ import annotations
 
 import os
+from errno import EAGAIN
 
 from dataplane.drivers.run import run
 from dataplane.errors import KernelError
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
     from dataplane.state import Object
 
 LOCK_WAIT_S = 5  # for /run/xtables.lock, which iptables-legacy programs hold while they work
+_RESOURCE_PROBLEM = 4  # exit status; with "lock" in the message somebody else had it all the time
 _ALL_TABLES_FROM = 3  # one read of everything costs less than three reads of a table
+_PASSED_ON = ("XTABLES_LOCKFILE",)  # must be the one that all others of the machine use
 _TOOLS = {4: "iptables", 6: "ip6tables"}
 
 
@@ -60,7 +63,8 @@ class IptablesDriver:
         """Carry out operations on Chains and Jumps, those of one table as one transaction; return those that failed.
 
         What the last `read` saw is taken as the state of the table, once. If the transaction is refused then, the table is read
-        anew and the transaction tried once more, for another program may have changed it in between.
+        anew and the transaction tried once more, for another program may have changed it in between. A lock that another program
+        does not give back is waited for only once; the failures then have EAGAIN.
         """
         batches: dict[tuple[int, str], list[Op]] = {}
         for op in ops:
@@ -73,9 +77,9 @@ class IptablesDriver:
     def _apply_table(self, family: int, table: str, batch: list[Op]) -> tuple[Failure, ...]:
         seen = self._seen.pop((family, table), None)
         try:
-            if seen is not None and self._written(family, table, batch, seen) is None:
-                return ()
-            error = self._written(family, table, batch, self._read_tables(family, [table])[family, table])
+            error = self._written(family, table, batch, seen) if seen is not None else None
+            if seen is None or (error is not None and error.errno != EAGAIN):
+                error = self._written(family, table, batch, self._read_tables(family, [table])[family, table])
         except KernelError as refusal:
             error = refusal
         return tuple(Failure(op, error) for op in batch) if error else ()
@@ -87,7 +91,10 @@ class IptablesDriver:
             return None
         tool = self._tool(family, "restore")
         ran = self._run([tool, "--noflush", "--wait", str(LOCK_WAIT_S)], text)
-        return KernelError(f"write table {table} with {tool}", _reason(ran, text)) if ran.status else None
+        if not ran.status:
+            return None
+        number = EAGAIN if ran.status == _RESOURCE_PROBLEM and b"lock" in ran.stderr else 0
+        return KernelError(f"write table {table} with {tool}", _reason(ran, text), number)
 
     def _read_tables(self, family: int, tables: list[str]) -> dict[tuple[int, str], tuple[Chain | Jump, ...]]:
         whole = len(tables) >= _ALL_TABLES_FROM
@@ -112,6 +119,7 @@ class IptablesDriver:
 
     def _run(self, argv: list[str], text: str = "") -> Ran:
         env = {"PATH": os.environ.get("PATH", ""), "LC_ALL": "C"}
+        env |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         return run(argv, text.encode(errors="surrogateescape"), self._netns, env)
 
 

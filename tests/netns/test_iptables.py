@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from errno import EAGAIN
+from fcntl import LOCK_EX, flock
+from pathlib import Path
 
 import pytest
 
@@ -301,3 +304,18 @@ def test_many_processes_at_once_each_get_their_rules_once(there: Namespace) -> N
         assert len([line for line in there.saved() if line.startswith("-A POSTROUTING")]) == 12
         assert all(threads.map(turn, range(12), [[]] * 12))
     assert there.saved() == before
+
+
+def test_a_lock_that_is_never_given_back_is_a_reason_to_try_again_later(
+    there: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """iptables-legacy programs exclude one another by a file; the other generation has no need to."""
+    lock = tmp_path / "lock"
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(lock))
+    there.driver.read(NAT)
+    op = Op(ADD, Chain(4, "nat", "PODWIRE-A"))
+    with lock.open("w") as file:
+        flock(file, LOCK_EX)
+        failures = there.driver.apply([op])
+    assert [(failure.op, failure.error.errno) for failure in failures] == ([(op, EAGAIN)] if there.backend == "legacy" else [])
+    assert there.driver.apply([op]) == ()
