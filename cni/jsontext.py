@@ -199,7 +199,7 @@ def _section(item: Any, where: str) -> Section:
 def _checked(value: Any, kind: type[T], where: str) -> T:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise ConfigError(where, value, f"{_TYPE_NAMES[kind]} is wanted")
-    if isinstance(value, str) and "\0" in value:
+    if isinstance(value, str) and "\0" in str(value):
         raise ConfigError(where, value, "a NUL character ends every name in the kernel; remove it")
     return value
 
