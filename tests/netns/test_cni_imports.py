@@ -24,6 +24,7 @@ ALLOWED = set(
         "_struct",
         "errno",
         "fcntl",
+        "gc",
         "genericpath",
         "os",
         "os.path",
