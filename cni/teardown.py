@@ -7,6 +7,8 @@ chain that can be computed, and the IPAM goes by the container's ID.
 
 from __future__ import annotations
 
+from _thread import allocate_lock, start_new_thread
+
 from cni.attachments import valid_attachments
 from cni.conf import prev_result_if_readable
 from cni.interface import addresses_of
@@ -42,13 +44,14 @@ def delete_attachment(args: Args) -> None:
     """
     told = _told_addresses(args)
     found: set[IP] = set()
-    steps: list[Callable[[], None]] = [lambda: found.update(_delete_pair(args))]
-    if args.conf.ipam_type:
-        steps.append(lambda: ipam_delete(args))
+    steps: list[Callable[[], None]] = [lambda: found.update(_addresses_of_link(args)), lambda: _delete_pair(args)]
     if _masquerades(args):
         # What the runtime tells is complete. What the link has is not, if the ADD was killed: then both families are cleaned.
         families = {address.version for address in told} or FAMILIES
-        steps.append(lambda: _delete_masquerade(args, told or found, families))
+        pair = Meanwhile(lambda: _delete_pair(args))
+        steps[1:] = [pair.start, lambda: _delete_masquerade(args, told or found, families), pair.end]
+    if args.conf.ipam_type:  # last: an address is not given to another while the pair may still answer for it
+        steps.append(lambda: ipam_delete(args))
     attempt_all(steps)
 
 
@@ -80,6 +83,37 @@ def attempt_all(steps: Iterable[Callable[[], None]]) -> None:
         raise first
 
 
+class Meanwhile:
+    """A step that runs in a thread of its own: the kernel takes 20 ms to delete a veth pair, in which the packet filter's programs
+    can be at work."""
+
+    def __init__(self, step: Callable[[], None]) -> None:
+        self._step = step
+        self._error: Exception | None = None
+        self._running = allocate_lock()
+
+    def start(self) -> None:
+        self._running.acquire()
+        try:
+            start_new_thread(self._run, ())
+        except RuntimeError:  # a container's limit of processes: then one after the other
+            self._run()
+
+    def end(self) -> None:
+        """Wait for it. Raises what it raised."""
+        self._running.acquire()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self._step()
+        except Exception as error:  # noqa: BLE001  `end` raises it
+            self._error = error
+        finally:
+            self._running.release()
+
+
 def _told_addresses(args: Args) -> set[IP]:
     result = prev_result_if_readable(args.conf)
     if result is None:
@@ -87,21 +121,26 @@ def _told_addresses(args: Args) -> set[IP]:
     return {ip.address.address for ip in addresses_of(result, args.ifname, args.netns)} or {ip.address.address for ip in result.ips}
 
 
-def _delete_pair(args: Args) -> set[IP]:
-    """Remove the container's end if the namespace is there, and the host's end in any case. Returns the addresses it had."""
-    addresses: set[IP] = set()
-    if args.netns and is_netns(args.netns):
-        with HostKernel(args.netns) as container:
-            scope = Scope(links=frozenset({args.ifname}), devices=frozenset({args.ifname}))
-            actual = container.read(scope)
-            addresses = {
-                item.prefix.address for item in actual if isinstance(item, Address) and not item.prefix.address.is_link_local
-            }
-            _remove(container, [item for item in actual if isinstance(item, Veth) and item.name == args.ifname])
+def _addresses_of_link(args: Args) -> set[IP]:
+    """The addresses of the container's end, if it is still there."""
+    if not _masquerades(args) or not is_netns(args.netns):
+        return set()
+    with HostKernel(args.netns) as container:
+        actual = container.read(Scope(devices=frozenset({args.ifname})))
+    return {item.prefix.address for item in actual if isinstance(item, Address) and not item.prefix.address.is_link_local}
+
+
+def _delete_pair(args: Args) -> None:
+    """Remove the container's end if the namespace is there, and the host's end in any case."""
     names = host_names(args.conf.name, args.container_id, args.ifname)
-    with HostKernel() as host:
-        _remove(host, [item for item in host.read(Scope(links=frozenset(names))) if isinstance(item, Veth)])
-    return addresses
+    if is_netns(args.netns):
+        _remove_veths(args.netns, (args.ifname,))
+    _remove_veths(None, names)
+
+
+def _remove_veths(netns: str | None, names: tuple[str, ...]) -> None:
+    with HostKernel(netns) as kernel:
+        _remove(kernel, [item for item in kernel.read(Scope(links=frozenset(names))) if isinstance(item, Veth)])
 
 
 def _delete_masquerade(args: Args, addresses: set[IP], families: Iterable[int]) -> None:
