@@ -24,7 +24,7 @@ check: ## ruff, mypy --strict, import contracts
 
 bench: ## our parts beside their peers, in turn, as ratios
 	@scripts/setup dev
-	@$(PY) -m bench.dataplane
+	@$(PY) -m bench.dataplane; first=$$?; $(PY) -m bench.cni && exit $$first
 
 format: ## rewrite the code as `make check` wants it
 	@scripts/setup dev
