@@ -90,7 +90,7 @@ async def _serve(flags: Flags) -> None:
             stack.callback(server.close)
         store = await patiently("open the store", lambda: _open(flags))
         stack.push_async_callback(store.close)
-        registry = Registry(store, flags.etcd_prefix)
+        registry = Registry(store, flags.etcd_prefix, _boot_seconds)
         text = await patiently("read the network configuration", registry.wait_config)
         node, held = await _join(flags, registry, text)
         await _keep(flags, registry, node, held, ready)

@@ -41,7 +41,7 @@ class LeaseLost(Exception):
 class Held:
     """Our lease as it stands in the store.
 
-    lease_id is 0 for a reservation, which never ends; former is the lease that we had before this start.
+    lease_id is 0 for a reservation, which never ends. A lease ends ttl_s after asked_at. former is the lease before this start.
     """
 
     lease: Lease
@@ -49,6 +49,7 @@ class Held:
     revision: int
     lease_id: int
     ttl_s: int
+    asked_at: float
     former: Lease | None = None
 
 
@@ -93,11 +94,12 @@ class Registry:
     Args:
         store: where.
         prefix: of all keys, without a slash at the end.
+        now: seconds of the clock that also runs while suspended.
         below: `random.randrange`, or a fixed choice in tests.
     """
 
-    def __init__(self, store: Store, prefix: str, below: Callable[[int], int] = random.randrange) -> None:
-        self._store, self._below = store, below
+    def __init__(self, store: Store, prefix: str, now: Callable[[], float], below: Callable[[int], int] = random.randrange) -> None:
+        self._store, self._now, self._below = store, now, below
         self.config_key = f"{prefix}/config"
         self._prefix = f"{prefix}/{SUBNETS}"
 
@@ -143,13 +145,13 @@ class Registry:
                 log.warning("another node was faster, trying again reason=%s", race)
 
     async def _reuse(self, item: Item, former: Lease, wanted: Wanted) -> Held:
-        lease = wanted(former.subnet, former)
+        lease, asked_at = wanted(former.subnet, former), self._now()
         ttl_s = await self._store.keepalive(item.lease) if item.lease else 0
         value, revision = encode_value(lease), item.revision
         if item.value != value:
             revision = await self._store.replace(item.key, value, item.revision, item.lease)
         log.info("lease reused subnet=%s ttl=%d", lease.subnet, ttl_s)
-        return Held(lease, item.key, revision, item.lease, ttl_s, former)
+        return Held(lease, item.key, revision, item.lease, ttl_s, asked_at, former)
 
     async def _create(
         self, plan: SubnetPlan, taken: Iterable[Prefix], previous: Prefix | None, wanted: Wanted, former: Lease | None
@@ -164,13 +166,18 @@ class Registry:
 
     async def _write(self, lease: Lease, key: str) -> Held:
         """Raises KeyExists when another node has the key."""
+        asked_at = self._now()
         lease_id = await self._store.grant(TTL_S)
         try:
             revision = await self._store.create(key, encode_value(lease), lease_id)
         except KeyExists:
             await self._store.revoke(lease_id)
             raise
-        return Held(lease, key, revision, lease_id, TTL_S)
+        return Held(lease, key, revision, lease_id, TTL_S, asked_at)
+
+    async def read(self, held: Held) -> Item | None:
+        """What the store has under our key now. Raises StoreError."""
+        return await self._store.get(held.key)
 
     async def renew(self, held: Held) -> int:
         """Renew our lease; its seconds now. Raises LeaseGone, StoreError."""
