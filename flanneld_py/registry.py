@@ -6,7 +6,6 @@ other node sees, with jitter; a key without a lease (a reservation) stays one; a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from dataclasses import dataclass, replace
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TTL_S = 86400
-POLL_CONFIG_S = 1.0
 
 
 class LeaseLost(Exception):
@@ -103,19 +101,10 @@ class Registry:
         self.config_key = f"{prefix}/config"
         self._prefix = f"{prefix}/{SUBNETS}"
 
-    async def wait_config(self) -> bytes:
-        """The network configuration, as soon as there is one.
-
-        Raises:
-            StoreError: the store cannot be asked.
-        """
-        told = False
-        while (item := await self._store.get(self.config_key)) is None:
-            if not told:
-                log.warning("network configuration missing key=%s poll_s=%g", self.config_key, POLL_CONFIG_S)
-            told = True
-            await asyncio.sleep(POLL_CONFIG_S)
-        return item.value
+    async def config(self) -> bytes | None:
+        """The network configuration, if there is one. Raises StoreError."""
+        item = await self._store.get(self.config_key)
+        return item.value if item else None
 
     async def acquire(self, plan: SubnetPlan, wanted: Wanted, public_ip: IP, previous: Prefix | None) -> Held:
         """A subnet for this node, with its lease written.
@@ -137,10 +126,14 @@ class Registry:
             try:
                 if fitting:
                     return await self._reuse(*fitting[0], wanted)
+                former = next(iter(own.values()), None)
+                taken = [subnet for item in items if item not in own for subnet in _subnets(item)]
+                chosen = self._choose(plan, taken, former.subnet if former else previous)
                 for item in own:  # of another configuration
                     await self._store.delete(item.key, item.revision)
-                taken = [subnet for item in items if item not in own for subnet in _subnets(item)]
-                return await self._create(plan, taken, previous, wanted, next(iter(own.values()), None))
+                held = await self._write(wanted(chosen, former), self._prefix + key_of(chosen))
+                log.info("lease acquired subnet=%s ttl=%d", chosen, TTL_S)
+                return replace(held, former=former)
             except (KeyExists, RevisionMismatch, LeaseGone) as race:
                 log.warning("another node was faster, trying again reason=%s", race)
 
@@ -153,16 +146,12 @@ class Registry:
         log.info("lease reused subnet=%s ttl=%d", lease.subnet, ttl_s)
         return Held(lease, item.key, revision, item.lease, ttl_s, asked_at, former)
 
-    async def _create(
-        self, plan: SubnetPlan, taken: Iterable[Prefix], previous: Prefix | None, wanted: Wanted, former: Lease | None
-    ) -> Held:
-        chosen = subnets.choose(plan, taken, former.subnet if former else previous, self._below)
+    def _choose(self, plan: SubnetPlan, taken: Iterable[Prefix], preferred: Prefix | None) -> Prefix:
+        chosen = subnets.choose(plan, taken, preferred, self._below)
         if chosen is None:
             rule = f"all {subnets.count(plan)} subnets /{plan.subnet_len} from {plan.subnet_min} to {plan.subnet_max} are taken"
             raise ConfigError(f"{self.config_key}: Network", str(plan.network), f"{rule}; enlarge the network or remove leases")
-        held = await self._write(wanted(chosen, former), self._prefix + key_of(chosen))
-        log.info("lease acquired subnet=%s ttl=%d", chosen, TTL_S)
-        return replace(held, former=former)
+        return chosen
 
     async def _write(self, lease: Lease, key: str) -> Held:
         """Raises KeyExists when another node has the key."""

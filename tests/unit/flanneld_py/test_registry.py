@@ -133,11 +133,14 @@ def test_a_key_whose_value_says_nothing_still_holds_its_subnet(tmp_path: Path) -
     play(tmp_path, scenario)
 
 
-def test_an_exhausted_network_is_told(tmp_path: Path) -> None:
+def test_an_exhausted_network_is_told_and_nothing_is_written(tmp_path: Path) -> None:
     async def scenario(store: LocalStore, registry: Registry, clock: Clock) -> None:
         await store.create(SUBNETS + "10.5.0.0-21", encode_value(lease("10.5.0.0/21", THEIRS)))
+        await store.create(SUBNETS + "10.5.9.0-24", encode_value(lease("10.5.9.0/24")))  # ours, but no longer of this network
+        before = await store.list(SUBNETS)
         with pytest.raises(ConfigError, match="all 4 subnets /24 from"):
             await acquire(registry)
+        assert await store.list(SUBNETS) == before
 
     play(tmp_path, scenario)
 
