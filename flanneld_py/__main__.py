@@ -16,7 +16,7 @@ from flanneld_py.registry import LeaseLost
 if TYPE_CHECKING:
     from typing import Any
 
-# What is raised, and the exit status that it means. systemd's Restart=on-failure starts again after 1 and 3.
+# What is raised, and the exit status that it means. systemd's Restart=on-failure starts again after each of them.
 _STATUS: dict[type[Exception], int] = {ConfigError: 2, BadStoreAddress: 2, LeaseLost: 3, KernelError: 1}
 
 
@@ -29,7 +29,8 @@ def serve(**values: Any) -> None:
             format="%(asctime)s %(levelname)s %(name)s %(message)s",
             stream=sys.stderr,
         )
-        logging.getLogger("asyncio").setLevel(logging.WARNING)
+        for chatty in ("asyncio", "grpc"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         asyncio.run(run(flags))
     except tuple(_STATUS) as error:
         print(f"flanneld-py: {error}", file=sys.stderr)

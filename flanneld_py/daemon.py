@@ -25,7 +25,7 @@ from dataplane.errors import ConfigError, KernelError
 from datastore.etcd_channel import Tls
 from datastore.open import open_store
 from flanneld_py import healthz, host, sdnotify, subnet_file
-from flanneld_py.backend import backend_of, device_of
+from flanneld_py.backend import backend_of, check_device, device_of
 from flanneld_py.conf import parse_config, supported_plan
 from flanneld_py.keeper import Keeper
 from flanneld_py.lease import Lease
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+POLL_CONFIG_S = 1.0
 AUDIT_S = 30.0  # sysctls change without an event
 NEIGHBOR_CALM_S = 0.5  # neighbour events come with every ARP exchange of the machine: many make one turn
 EVENTS_RETRY_S = 1.0
@@ -90,8 +91,8 @@ async def _serve(flags: Flags) -> None:
             stack.callback(server.close)
         store = await patiently("open the store", lambda: _open(flags))
         stack.push_async_callback(store.close)
-        registry = Registry(store, flags.etcd_prefix)
-        text = await patiently("read the network configuration", registry.wait_config)
+        registry = Registry(store, flags.etcd_prefix, _boot_seconds)
+        text = await _wait_config(registry)
         node, held = await _join(flags, registry, text)
         await _keep(flags, registry, node, held, ready)
 
@@ -109,6 +110,16 @@ async def _open(flags: Flags) -> Store:
     return await open_store(flags.store, tls=tls, user=flags.etcd_username or None, password=flags.etcd_password or None)
 
 
+async def _wait_config(registry: Registry) -> bytes:
+    told = False
+    while (text := await patiently("read the network configuration", registry.config)) is None:
+        if not told:
+            log.warning("network configuration missing key=%s poll_s=%g", registry.config_key, POLL_CONFIG_S)
+        told = True
+        await asyncio.sleep(POLL_CONFIG_S)
+    return text
+
+
 async def _join(flags: Flags, registry: Registry, text: bytes) -> tuple[Node, Held]:
     """Settle what this node is: configuration, uplink, lease."""
     config = parse_config(text, registry.config_key)
@@ -118,7 +129,9 @@ async def _join(flags: Flags, registry: Registry, text: bytes) -> tuple[Node, He
     uplink = choose(flags, await asyncio.to_thread(host.read_facts))
     backend.check(uplink)
     log.info("uplink chosen device=%s address=%s public_ip=%s mtu=%d", uplink.name, uplink.address, uplink.public_ip, uplink.mtu)
-    found_mac = host.mac_of(backend.device) if backend.device else None
+    found = host.link_of(backend.device) if backend.device else None
+    check_device(backend, found)
+    found_mac = found.mac if found else None
     fresh_mac = host.fresh_mac()
     previous = subnet_file.previous_subnet(subnet_file.read(flags.subnet_file))
 

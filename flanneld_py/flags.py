@@ -188,7 +188,8 @@ def command(serve: Callable[..., None]) -> click.Command:
         callback=serve,
         params=_options(),
         context_settings={"auto_envvar_prefix": ENV_PREFIX, "help_option_names": ["--help"]},
-        help="A flannel-compatible overlay daemon. Flags may be written with one dash.",
+        help="A flannel-compatible overlay daemon. Flags may be written with one dash, or given as variables: FLANNELD_ETCD_PREFIX "
+        "for -etcd-prefix.",
     )
 
 
@@ -205,7 +206,7 @@ def parse_flags(values: dict[str, Any]) -> Flags:
         raise ConfigError("-etcd-keyfile, -etcd-certfile", None, "must be given together")
     return Flags(
         store=_store(values),
-        etcd_prefix="/" + values["etcd_prefix"].strip("/"),
+        etcd_prefix=values["etcd_prefix"].rstrip("/"),
         public_ip=_ipv4("-public-ip", values["public_ip"]),
         renew_margin_s=values["subnet_lease_renew_margin"] * 60,
         random_fully=not values["ip_masq_fully_random_disable"],

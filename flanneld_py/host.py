@@ -43,10 +43,10 @@ def read_facts() -> Facts:
     )
 
 
-def mac_of(device: str) -> Mac | None:
-    """A device's MAC, or None if there is no such device. Raises KernelError."""
+def link_of(device: str) -> Link | None:
+    """A device, or None if there is none of that name. Raises KernelError."""
     with HostKernel() as kernel:
-        return next((link.mac for link in _links(kernel.read(Scope(links=frozenset({device}))))), None)
+        return next((link for link in _links(kernel.read(Scope(links=frozenset({device}))))), None)
 
 
 def fresh_mac() -> Mac:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from datastore.errors import LeaseGone, StoreError
 from flanneld_py.patience import Patience
 from flanneld_py.registry import LeaseLost, still_ours
-from flanneld_py.renewal import RETRY_S, Renewal
+from flanneld_py.renewal import RETRY_PART, RETRY_S, Renewal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,7 @@ class Membership:
         registry: of the network.
         held: our lease as acquired.
         margin_s: renew so long before the end.
-        now: seconds of the clock that also runs while suspended.
+        now: seconds of the clock that also runs while suspended; the registry's own.
         changed: called after each change of `leases`.
     """
 
@@ -42,7 +42,7 @@ class Membership:
         self, registry: Registry, held: Held, margin_s: int, now: Callable[[], float], changed: Callable[[], None]
     ) -> None:
         self._registry, self._held, self._margin_s, self._now, self._changed = registry, held, margin_s, now, changed
-        self._renewal = Renewal(now(), held.ttl_s)
+        self._renewal = Renewal(held.asked_at, held.ttl_s)
         self._retaking = asyncio.Lock()
         self._bad: dict[str, str] = {}
         self.leases: tuple[Lease, ...] = ()
@@ -80,15 +80,21 @@ class Membership:
     async def _renew_once(self) -> None:
         held = self._held
         try:
+            await self._renew_or_retake(held)
+        except StoreError as error:
+            retry_s = min(RETRY_S, held.ttl_s * RETRY_PART)
+            log.warning("lease not renewed, will retry subnet=%s retry_s=%g reason=%s", held.lease.subnet, retry_s, error)
+            await asyncio.sleep(retry_s)
+
+    async def _renew_or_retake(self, held: Held) -> None:
+        asked_at = self._now()
+        try:
             ttl_s = await self._registry.renew(held)
         except LeaseGone as error:
             if held is self._held:
                 await self._retake(held, str(error))
-        except StoreError as error:
-            log.warning("lease not renewed, will retry subnet=%s retry_s=%g reason=%s", held.lease.subnet, RETRY_S, error)
-            await asyncio.sleep(RETRY_S)
         else:
-            self._renewal = Renewal(self._now(), ttl_s)
+            self._renewal = Renewal(asked_at, ttl_s)
             log.info("lease renewed subnet=%s ttl=%d", held.lease.subnet, ttl_s)
 
     async def _sleep_until(self, when: float) -> None:
@@ -96,10 +102,16 @@ class Membership:
             await asyncio.sleep(min(rest_s, CLOCK_GLANCE_S))
 
     async def _check_own(self, table: LeaseTable) -> None:
-        item, held = table.items.get(self._held.key), self._held
+        held = self._held
+        item = table.items.get(held.key)
+        if item is None or item.revision < held.revision:
+            # Either the table is behind what we wrote, or the store was wiped and its revisions began anew: only it can tell.
+            item = await self._registry.read(held)
+        if self._held is not held:
+            return  # renewing has found it out, and taken the lease again
         if item is None:
             await self._retake(held, f"{held.key}: deleted by somebody")
-        elif item.revision >= held.revision:
+        else:
             self._held = still_ours(held, item)
 
     async def _retake(self, held: Held, reason: str) -> None:
@@ -111,7 +123,7 @@ class Membership:
             if not held.lease_id:
                 raise LeaseLost(f"{reason}; it was a reservation, and this node has no subnet any more")
             self._held = await self._registry.retake(held)
-            self._renewal = Renewal(self._now(), self._held.ttl_s)
+            self._renewal = Renewal(self._held.asked_at, self._held.ttl_s)
 
     def _take(self, table: LeaseTable) -> None:
         for key, reason in table.bad.items():

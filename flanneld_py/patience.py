@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from datastore.errors import StoreError
@@ -14,6 +15,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FIRST_RETRY_S, LAST_RETRY_S = 0.2, 5.0
+SLOW_S = 1.0  # a store tries for some seconds before it gives up; who started the daemon looks at the log before that
 
 
 class Patience:
@@ -21,6 +23,20 @@ class Patience:
 
     def __init__(self, what: str) -> None:
         self._what, self._said, self._wait_s = what, "", FIRST_RETRY_S
+
+    @contextmanager
+    def told_when_slow(self) -> Iterator[None]:
+        """Say so when an attempt takes long, before it is known how it ends."""
+        timer = asyncio.get_running_loop().call_later(SLOW_S, self._slow)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _slow(self) -> None:
+        if not self._said:
+            self._said = "no answer yet"
+            log.warning("store does not answer yet doing=%r after_s=%g", self._what, SLOW_S)
 
     async def after(self, error: StoreError) -> None:
         """It failed: wait until it is time to try again."""
@@ -42,7 +58,8 @@ async def patiently(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
     patience = Patience(what)
     while True:
         try:
-            result = await attempt()
+            with patience.told_when_slow():
+                result = await attempt()
         except StoreError as error:
             await patience.after(error)
         else:

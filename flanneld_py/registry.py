@@ -6,7 +6,6 @@ other node sees, with jitter; a key without a lease (a reservation) stays one; a
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from dataclasses import dataclass, replace
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TTL_S = 86400
-POLL_CONFIG_S = 1.0
 
 
 class LeaseLost(Exception):
@@ -41,7 +39,7 @@ class LeaseLost(Exception):
 class Held:
     """Our lease as it stands in the store.
 
-    lease_id is 0 for a reservation, which never ends; former is the lease that we had before this start.
+    lease_id is 0 for a reservation, which never ends. A lease ends ttl_s after asked_at. former is the lease before this start.
     """
 
     lease: Lease
@@ -49,6 +47,7 @@ class Held:
     revision: int
     lease_id: int
     ttl_s: int
+    asked_at: float
     former: Lease | None = None
 
 
@@ -93,27 +92,19 @@ class Registry:
     Args:
         store: where.
         prefix: of all keys, without a slash at the end.
+        now: seconds of the clock that also runs while suspended.
         below: `random.randrange`, or a fixed choice in tests.
     """
 
-    def __init__(self, store: Store, prefix: str, below: Callable[[int], int] = random.randrange) -> None:
-        self._store, self._below = store, below
+    def __init__(self, store: Store, prefix: str, now: Callable[[], float], below: Callable[[int], int] = random.randrange) -> None:
+        self._store, self._now, self._below = store, now, below
         self.config_key = f"{prefix}/config"
         self._prefix = f"{prefix}/{SUBNETS}"
 
-    async def wait_config(self) -> bytes:
-        """The network configuration, as soon as there is one.
-
-        Raises:
-            StoreError: the store cannot be asked.
-        """
-        told = False
-        while (item := await self._store.get(self.config_key)) is None:
-            if not told:
-                log.warning("network configuration missing key=%s poll_s=%g", self.config_key, POLL_CONFIG_S)
-            told = True
-            await asyncio.sleep(POLL_CONFIG_S)
-        return item.value
+    async def config(self) -> bytes | None:
+        """The network configuration, if there is one. Raises StoreError."""
+        item = await self._store.get(self.config_key)
+        return item.value if item else None
 
     async def acquire(self, plan: SubnetPlan, wanted: Wanted, public_ip: IP, previous: Prefix | None) -> Held:
         """A subnet for this node, with its lease written.
@@ -135,42 +126,47 @@ class Registry:
             try:
                 if fitting:
                     return await self._reuse(*fitting[0], wanted)
+                former = next(iter(own.values()), None)
+                taken = [subnet for item in items if item not in own for subnet in _subnets(item)]
+                chosen = self._choose(plan, taken, former.subnet if former else previous)
                 for item in own:  # of another configuration
                     await self._store.delete(item.key, item.revision)
-                taken = [subnet for item in items if item not in own for subnet in _subnets(item)]
-                return await self._create(plan, taken, previous, wanted, next(iter(own.values()), None))
+                held = await self._write(wanted(chosen, former), self._prefix + key_of(chosen))
+                log.info("lease acquired subnet=%s ttl=%d", chosen, TTL_S)
+                return replace(held, former=former)
             except (KeyExists, RevisionMismatch, LeaseGone) as race:
                 log.warning("another node was faster, trying again reason=%s", race)
 
     async def _reuse(self, item: Item, former: Lease, wanted: Wanted) -> Held:
-        lease = wanted(former.subnet, former)
+        lease, asked_at = wanted(former.subnet, former), self._now()
         ttl_s = await self._store.keepalive(item.lease) if item.lease else 0
         value, revision = encode_value(lease), item.revision
         if item.value != value:
             revision = await self._store.replace(item.key, value, item.revision, item.lease)
         log.info("lease reused subnet=%s ttl=%d", lease.subnet, ttl_s)
-        return Held(lease, item.key, revision, item.lease, ttl_s, former)
+        return Held(lease, item.key, revision, item.lease, ttl_s, asked_at, former)
 
-    async def _create(
-        self, plan: SubnetPlan, taken: Iterable[Prefix], previous: Prefix | None, wanted: Wanted, former: Lease | None
-    ) -> Held:
-        chosen = subnets.choose(plan, taken, former.subnet if former else previous, self._below)
+    def _choose(self, plan: SubnetPlan, taken: Iterable[Prefix], preferred: Prefix | None) -> Prefix:
+        chosen = subnets.choose(plan, taken, preferred, self._below)
         if chosen is None:
             rule = f"all {subnets.count(plan)} subnets /{plan.subnet_len} from {plan.subnet_min} to {plan.subnet_max} are taken"
             raise ConfigError(f"{self.config_key}: Network", str(plan.network), f"{rule}; enlarge the network or remove leases")
-        held = await self._write(wanted(chosen, former), self._prefix + key_of(chosen))
-        log.info("lease acquired subnet=%s ttl=%d", chosen, TTL_S)
-        return replace(held, former=former)
+        return chosen
 
     async def _write(self, lease: Lease, key: str) -> Held:
         """Raises KeyExists when another node has the key."""
+        asked_at = self._now()
         lease_id = await self._store.grant(TTL_S)
         try:
             revision = await self._store.create(key, encode_value(lease), lease_id)
         except KeyExists:
             await self._store.revoke(lease_id)
             raise
-        return Held(lease, key, revision, lease_id, TTL_S)
+        return Held(lease, key, revision, lease_id, TTL_S, asked_at)
+
+    async def read(self, held: Held) -> Item | None:
+        """What the store has under our key now. Raises StoreError."""
+        return await self._store.get(held.key)
 
     async def renew(self, held: Held) -> int:
         """Renew our lease; its seconds now. Raises LeaseGone, StoreError."""

@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RETRY_S = 60.0
+RETRY_PART = 0.1  # of a lease so short that a minute would be too late
 JITTER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """A lease that was last renewed at `renewed_at` for `ttl_s` seconds."""
+    """A lease whose last renewal was asked for at `renewed_at`, for `ttl_s` seconds.
+
+    The store counts from a moment later, so whatever has ended for the store has ended for us.
+    """
 
     renewed_at: float
     ttl_s: int

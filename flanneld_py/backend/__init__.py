@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dataplane.errors import ConfigError
+from dataplane.state import Link, Vxlan
+from dataplane.words import words
 from flanneld_py.backend import host_gw, udp, vxlan
 
 if TYPE_CHECKING:
@@ -31,6 +33,18 @@ def backend_of(config: NetworkConfig) -> Backend:
     if parse is None:
         raise ConfigError(f"{config.backend.where}: Type", config.backend_type, f"must be one of {', '.join(sorted(BACKENDS))}")
     return parse(config.backend)
+
+
+def check_device(backend: Backend, found: Link | None) -> None:
+    """Look at what has the name of the backend's device already: one of its kind is taken over, and changed at need.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    kind = Link if backend.tun_port else Vxlan  # the kernel's dump says no more about a TUN device
+    if found is not None and type(found) is not kind:
+        rule = f"has the name that backend {backend.lease_type or 'udp'} needs for its own device; remove or rename it"
+        raise ConfigError(f"device {found.name}", words(found), rule)
 
 
 def device_of(lease: Lease) -> str | None:

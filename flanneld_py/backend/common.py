@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from dataplane.state import Object
     from flanneld_py.lease import Lease
 
+NO_HOST = frozenset(
+    {0, 127, *range(224, 256)}
+)  # first bytes of addresses: "this network", loopback, multicast, reserved, broadcast
+
 
 @dataclass(frozen=True, slots=True)
 class Uplink:
@@ -72,8 +76,8 @@ class Backend(Protocol):
         """
         ...
 
-    def refuses(self, lease: Lease) -> str | None:
-        """Why a peer's lease cannot be used, or None."""
+    def refuses(self, lease: Lease, own: Lease) -> str | None:
+        """Why a peer's lease cannot be used beside our own, or None."""
         ...
 
     def desired(self, peers: Iterable[Lease], own: Lease, uplink: Uplink, network: Prefix) -> frozenset[Object]:
@@ -89,11 +93,11 @@ def refusal(backend: Backend, lease: Lease, own: Lease, network: Prefix) -> str 
         return f"the subnet is outside the network {network}"
     if lease.subnet.overlaps(own.subnet):
         return f"the subnet overlaps our own, {own.subnet}"
-    if lease.public_ip.is_unspecified or lease.public_ip.is_loopback:
+    if lease.public_ip[0] in NO_HOST:
         return f"public IP {lease.public_ip} cannot be another node"
     if lease.public_ip == own.public_ip:
         return f"public IP {lease.public_ip} is our own"
-    return backend.refuses(lease)
+    return backend.refuses(lease, own)
 
 
 def unique(items: Iterable[Object]) -> frozenset[Object]:

@@ -45,7 +45,7 @@ class HostGw:
         """None: the public IP says it all."""
         return ""
 
-    def refuses(self, lease: Lease) -> str | None:
+    def refuses(self, lease: Lease, own: Lease) -> str | None:
         """See Backend."""
         return None
 

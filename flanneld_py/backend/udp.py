@@ -49,7 +49,7 @@ class Udp:
         """None: the public IP says it all."""
         return ""
 
-    def refuses(self, lease: Lease) -> str | None:
+    def refuses(self, lease: Lease, own: Lease) -> str | None:
         """See Backend."""
         return None
 

@@ -65,15 +65,18 @@ class VxlanBackend:
 
     def lease_data(self, found: Mac | None, previous: str, fresh: Mac) -> str:
         """VNI and VTEP MAC: of the device, else of the lease that we had, else a new one."""
-        mac = found or vtep_mac(previous) or fresh
+        kept = vtep_mac(previous)
+        mac = found or (kept if kept and _is_a_devices(kept) else fresh)
         return f'{{"VNI":{self.vni},"VtepMAC":"{mac}"}}'
 
-    def refuses(self, lease: Lease) -> str | None:
+    def refuses(self, lease: Lease, own: Lease) -> str | None:
         """See Backend."""
         mac = vtep_mac(lease.backend_data)
         if mac is None:
             return "its BackendData has no VtepMAC"
-        return "its VtepMAC is a group address" if mac[0] & 1 else None
+        if not _is_a_devices(mac):
+            return f"its VtepMAC {mac} is not a device's"
+        return f"its VtepMAC {mac} is our own; give every node its own" if mac == vtep_mac(own.backend_data) else None
 
     def desired(self, peers: Iterable[Lease], own: Lease, uplink: Uplink, network: Prefix) -> frozenset[Object]:
         """The device with its address, and what each peer needs."""
@@ -115,9 +118,14 @@ def vtep_mac(backend_data: str) -> Mac | None:
 
 
 def vni_of(backend_data: str) -> int:
-    """The VNI in a lease's BackendData; 1 where it says none."""
+    """The VNI in a lease's BackendData; 1 where it says none that can be."""
     found = _members(backend_data).get("vni")
-    return found if isinstance(found, int) else 1
+    return found if type(found) is int and 0 <= found <= LARGEST_VNI else 1
+
+
+def _is_a_devices(mac: Mac) -> bool:
+    """Not a group's, and not all zeros: that is the kernel's FDB entry for every MAC it does not know."""
+    return not mac[0] & 1 and any(mac)
 
 
 def _members(backend_data: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from datastore import local
-from datastore.errors import BadStoreAddress, LeaseGone, StoreError
+from datastore.errors import BadStoreAddress, Compacted, LeaseGone, StoreError
 from datastore.local import LocalStore
 from datastore.open import open_store
 
@@ -260,5 +261,96 @@ def test_a_watch_of_a_file_that_was_replaced_by_a_younger_one_is_told_to_list_ag
         with pytest.raises(StoreError, match="list again"):
             await anext(store.watch("/", 1_000))
         await store.close()
+
+    run(scenario)
+
+
+def test_a_file_that_was_deleted_is_a_store_that_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "RETRY_S", 0.02)
+    path = tmp_path / "store.db"
+
+    async def scenario() -> None:
+        store = await LocalStore.open(str(path))
+        revision = await store.create("/a", b"")
+        watch = asyncio.ensure_future(anext(store.watch("/", revision)))
+        await asyncio.sleep(0)
+        path.rename(tmp_path / "aside")
+        with pytest.raises(StoreError, match="deleted or moved away"):
+            await store.create("/b", b"")  # nobody else would ever see it
+        assert not path.exists()
+        (tmp_path / "aside").rename(path)
+        await store.create("/c", b"1")
+        assert [event.key for event in await watch] == ["/c"]
+        await store.close()
+
+    run(scenario)
+
+
+def test_a_file_that_took_the_place_of_ours_is_opened_and_watches_list_again(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+
+    async def scenario() -> None:
+        store = await LocalStore.open(str(path))
+        other = await LocalStore.open(str(tmp_path / "other.db"))
+        await store.create("/ours", b"")
+        for number in range(5):
+            await other.create(f"/theirs/{number}", b"")
+        await other.close()
+        watch = asyncio.ensure_future(anext(store.watch("/", 2)))
+        await asyncio.sleep(0)
+        (tmp_path / "other.db").replace(path)
+        for log in ("store.db-wal", "store.db-shm"):
+            (tmp_path / log).unlink()
+        with pytest.raises(Compacted):  # though the new store has revision 3
+            await watch
+        assert len((await store.list("/")).items) == 5
+        await store.close()
+
+    run(scenario)
+
+
+def test_garbage_in_the_place_of_our_file_is_trouble_that_may_pass(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+
+    async def scenario() -> None:
+        store = await LocalStore.open(str(path))
+        foreign_text(tmp_path / "garbage")
+        for log in ("store.db-wal", "store.db-shm"):  # all is in the log still: SQLite would mend the garbage with it
+            (tmp_path / log).unlink()
+        (tmp_path / "garbage").replace(path)
+        with pytest.raises(StoreError, match="no SQLite database"):
+            await store.get("/a")
+        await store.close()
+
+    run(scenario)
+
+
+def test_a_folder_that_is_gone_is_a_store_error_for_a_new_watch_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = await LocalStore.open(str(tmp_path / "folder" / "store.db"))
+        shutil.rmtree(tmp_path / "folder")
+        with pytest.raises(StoreError, match="sqlite:"):
+            await anext(store.watch("/", 1))
+        await store.close()
+
+    run(scenario)
+
+
+def test_closing_does_not_wait_for_another_process_to_unlock_the_file(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        path = tmp_path / "store.db"
+        store = await LocalStore.open(str(path))
+        lock = sqlite3.connect(path, isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        write = asyncio.create_task(store.create("/a", b""))
+        opening = asyncio.create_task(LocalStore.open(str(path)))
+        await asyncio.sleep(0.01)
+        started = time.monotonic()
+        opening.cancel()
+        await store.close()
+        with pytest.raises(StoreError):
+            await write
+        assert time.monotonic() - started < local.LOCK_WAIT_S / 2
+        lock.close()
 
     run(scenario)

@@ -479,6 +479,24 @@ def test_a_peer_that_is_no_neighbour_costs_the_others_nothing(cluster: Callable[
     assert one.reaches(two)
 
 
+@pytest.mark.parametrize(("backend", "device"), [("vxlan", "flannel.1"), ("udp", "flannel0")])
+def test_a_device_of_another_kind_with_our_name_is_told_and_left_alone(
+    cluster: Callable[..., Cluster], backend: str, device: str
+) -> None:
+    nodes = cluster(backend, nodes=1)
+    one = nodes.nodes[0]
+    sh(one.netns, "ip", "link", "add", device, "type", "bridge")
+    sh(one.netns, "ip", "address", "add", "10.77.0.1/24", "dev", device)
+    before = ip_json(one.netns, "address", "show", "dev", device)
+    one.start()
+    eventually("the daemon stopped", one.ended)
+    assert one.process is not None
+    assert one.process.returncode == 2
+    assert f"device {device}: 'bridge {device}'" in one.said
+    assert ip_json(one.netns, "address", "show", "dev", device) == before
+    assert nodes.leases() == {}
+
+
 HEALTHZ = ("-healthz-port=18471", "-healthz-ip=127.0.0.1")
 
 
@@ -488,6 +506,7 @@ def test_an_unreachable_store_is_waited_for_and_health_is_told(namespace: Callab
     try:
         node.start(*HEALTHZ)
         node.says("store trouble, will retry")
+        assert node.said.index("store does not answer yet") < node.said.index("store trouble")  # seconds earlier
         assert http(node, "/healthz") == (200, "flanneld is running")
         assert http(node, "/readyz") == (503, "flanneld is not ready yet")
         assert not node.ended()

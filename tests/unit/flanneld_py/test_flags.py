@@ -83,6 +83,11 @@ def test_every_flag_of_flanneld_is_taken() -> None:
     assert (found.iptables_resync_s, found.blackhole_route, found.healthz_port, found.verbosity) == (7, True, 8081, 10)
 
 
+@pytest.mark.parametrize(("given", "kept"), [("/p/", "/p"), ("/", ""), ("p/q", "p/q"), ("/p//", "/p")])
+def test_the_prefix_is_joined_as_flanneld_does(given: str, kept: str) -> None:
+    assert flags(f"-etcd-prefix={given}").etcd_prefix == kept  # keys are kept + "/config"
+
+
 def test_the_embedded_store_takes_the_place_of_etcd() -> None:
     assert flags("-local-subnet-mgr", "/var/lib/podwire/store.db").store == "sqlite:/var/lib/podwire/store.db"
 

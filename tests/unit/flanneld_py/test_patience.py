@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from datastore.errors import StoreError
-from flanneld_py import sdnotify
+from flanneld_py import patience, sdnotify
 from flanneld_py.patience import patiently
 
 if TYPE_CHECKING:
@@ -31,6 +31,23 @@ def test_an_attempt_is_made_until_the_store_answers_and_trouble_is_said_once(cap
         "store trouble, will retry doing='ask' reason=away",
         "store is back doing='ask'",
     ]
+
+
+def test_an_attempt_without_an_end_is_said_while_it_lasts(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "SLOW_S", 0.01)
+    caplog.set_level(logging.INFO)
+    said: list[str] = []
+
+    async def attempt() -> None:
+        while not caplog.records:
+            await asyncio.sleep(0.001)
+        said.extend(record.getMessage() for record in caplog.records)
+
+    asyncio.run(asyncio.wait_for(patiently("ask", attempt), 20))
+    assert said == ["store does not answer yet doing='ask' after_s=0.01"]
+    assert caplog.records[-1].getMessage() == "store is back doing='ask'"
 
 
 def test_systemd_is_told_by_path_or_abstract_name(tmp_path: Path) -> None:

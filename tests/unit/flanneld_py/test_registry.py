@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dataplane.errors import ConfigError
 from dataplane.inet import IP, Prefix, parse_ip, parse_prefix
+from datastore.errors import StoreError
 from datastore.local import LocalStore
 from datastore.store import Event, Item
 from flanneld_py.conf import SubnetPlan
@@ -56,7 +58,7 @@ def play(tmp_path: Path, scenario: Callable[[LocalStore, Registry, Clock], Await
         store = await LocalStore.open(str(tmp_path / "store.db"), now=clock, boot="one")
         try:
             async with asyncio.timeout(DEADLINE_S):
-                await scenario(store, Registry(store, PREFIX, lowest), clock)
+                await scenario(store, Registry(store, PREFIX, clock, lowest), clock)
         finally:
             await store.close()
 
@@ -131,11 +133,14 @@ def test_a_key_whose_value_says_nothing_still_holds_its_subnet(tmp_path: Path) -
     play(tmp_path, scenario)
 
 
-def test_an_exhausted_network_is_told(tmp_path: Path) -> None:
+def test_an_exhausted_network_is_told_and_nothing_is_written(tmp_path: Path) -> None:
     async def scenario(store: LocalStore, registry: Registry, clock: Clock) -> None:
         await store.create(SUBNETS + "10.5.0.0-21", encode_value(lease("10.5.0.0/21", THEIRS)))
+        await store.create(SUBNETS + "10.5.9.0-24", encode_value(lease("10.5.9.0/24")))  # ours, but no longer of this network
+        before = await store.list(SUBNETS)
         with pytest.raises(ConfigError, match="all 4 subnets /24 from"):
             await acquire(registry)
+        assert await store.list(SUBNETS) == before
 
     play(tmp_path, scenario)
 
@@ -231,6 +236,59 @@ def test_a_revoked_lease_ends_the_member(tmp_path: Path) -> None:
     play(tmp_path, scenario)
 
 
+def test_a_store_that_fails_while_an_ended_lease_is_taken_again_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flanneld_py.membership.RETRY_S", 0.01)
+
+    async def scenario(store: LocalStore, registry: Registry, clock: Clock) -> None:
+        held = await acquire(registry)
+        this = await member(registry, held, clock)
+        failures, grant = iter([StoreError("no space")]), store.grant
+
+        async def grant_later(ttl: int) -> int:
+            for failure in failures:
+                raise failure
+            return await grant(ttl)
+
+        monkeypatch.setattr(store, "grant", grant_later)
+        clock.now += TTL_S + 1
+        task = asyncio.create_task(this.renew())
+        assert (await seen(store, held.key)).lease not in (0, held.lease_id)
+        assert not task.done()
+        task.cancel()
+
+    play(tmp_path, scenario)
+
+
+def test_a_lease_lasts_from_the_moment_it_was_asked_for(tmp_path: Path) -> None:
+    """So that it has ended for us when it has ended for the store, and is taken again and not given up."""
+
+    async def scenario(store: LocalStore, registry: Registry, clock: Clock) -> None:
+        held = await acquire(registry)
+        clock.now += 7  # the machine was slow in between
+        this = await member(registry, held, clock)
+        clock.now += TTL_S - 7
+        async with following(this):
+            assert (await seen(store, held.key)).lease not in (0, held.lease_id)
+
+    play(tmp_path, scenario)
+
+
+def test_an_older_looking_table_is_not_believed_before_the_store_was_asked(tmp_path: Path) -> None:
+    """After a wipe revisions begin anew: another's lease may look older than ours. And events may arrive after we wrote again."""
+
+    async def scenario(store: LocalStore, registry: Registry, clock: Clock) -> None:
+        held = await acquire(registry)
+        async with following(await member(registry, replace(held, revision=1000), clock)) as this:
+            await this.known.wait()
+        await store.replace(held.key, encode_value(lease("10.5.1.0/24", THEIRS)), held.revision)
+        late = await member(registry, replace(held, revision=1000), clock)
+        assert "overwritten by somebody" in await ended(late.follow())
+
+    play(tmp_path, scenario)
+
+
 def test_whoever_makes_our_lease_a_reservation_is_obeyed(tmp_path: Path) -> None:
     async def scenario(store: LocalStore, registry: Registry, clock: Clock) -> None:
         held = await acquire(registry)
@@ -250,7 +308,7 @@ async def following(this: Membership):  # type: ignore[no-untyped-def]
     """Follow during the block; that it did not end is part of the test."""
     task = asyncio.create_task(this.follow())
     try:
-        yield
+        yield this
         assert not task.done(), task
     finally:
         task.cancel()

@@ -119,10 +119,15 @@ def test_the_vtep_keeps_its_mac() -> None:
     assert backend.lease_data(None, "", FRESH) == data(str(FRESH))
 
 
+@pytest.mark.parametrize("mac", ["01:00:00:00:00:01", "ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"])
+def test_a_mac_that_no_device_can_have_is_not_kept(mac: str) -> None:
+    assert VxlanBackend().lease_data(None, data(mac), FRESH) == data(str(FRESH))
+
+
 @pytest.mark.parametrize("text", ["", "null", "7", '"x"', "[]", "{}", '{"VtepMAC":7}', '{"VtepMAC":"x"}', '{"VtepMAC":null}'])
 def test_backend_data_without_a_mac_is_refused(text: str) -> None:
     assert vtep_mac(text) is None
-    assert VxlanBackend().refuses(lease(2, backend_data=text)) == "its BackendData has no VtepMAC"
+    assert VxlanBackend().refuses(lease(2, backend_data=text), lease(1)) == "its BackendData has no VtepMAC"
 
 
 @pytest.mark.parametrize(
@@ -138,8 +143,13 @@ def test_backend_data_without_a_mac_is_refused(text: str) -> None:
         (lease(2, subnet=parse_prefix("10.5.1.128/25")), "the subnet overlaps our own, 10.5.1.0/24"),
         (lease(2, public_ip=parse_ip("0.0.0.0")), "public IP 0.0.0.0 cannot be another node"),
         (lease(2, public_ip=parse_ip("127.0.0.1")), "public IP 127.0.0.1 cannot be another node"),
+        (lease(2, public_ip=parse_ip("0.0.0.1")), "public IP 0.0.0.1 cannot be another node"),
+        (lease(2, public_ip=parse_ip("239.1.1.1")), "public IP 239.1.1.1 cannot be another node"),
+        (lease(2, public_ip=parse_ip("255.255.255.255")), "public IP 255.255.255.255 cannot be another node"),
         (lease(2, public_ip=parse_ip("192.168.50.1")), "public IP 192.168.50.1 is our own"),
-        (lease(2, backend_data=data("03:00:00:00:00:01")), "its VtepMAC is a group address"),
+        (lease(2, backend_data=data("03:00:00:00:00:01")), "its VtepMAC 03:00:00:00:00:01 is not a device's"),
+        (lease(2, backend_data=data("00:00:00:00:00:00")), "its VtepMAC 00:00:00:00:00:00 is not a device's"),
+        (lease(2, backend_data=lease(1).backend_data), "its VtepMAC 02:00:00:00:01:00 is our own; give every node its own"),
     ],
 )
 def test_leases_that_would_do_harm_are_not_followed(other: Lease, reason: str | None) -> None:
@@ -179,5 +189,7 @@ def test_bad_backends_are_told_by_key_and_value(members: dict[str, Any], said: s
 def test_the_device_of_an_earlier_configuration_is_known_by_its_lease() -> None:
     assert device_of(lease(1)) == "flannel.1"
     assert device_of(lease(1, backend_data='{"VNI":42,"VtepMAC":"02:00:00:00:00:01"}')) == "flannel.42"
+    for vni in ("true", "-1", "16777216", "99999999999999999999", '"7"'):
+        assert device_of(lease(1, backend_data=f'{{"VNI":{vni}}}')) == "flannel.1"
     assert device_of(lease(1, "")) == "flannel0"
     assert device_of(lease(1, "host-gw")) is None
