@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dataplane.errors import ConfigError
+from labs.strict import MAX_FILE_CHARACTERS
 from labs.topology import Topology
 from labs.topology_file import parse_topology
 
@@ -33,7 +34,8 @@ def find_topology(name_or_file: str) -> Topology:
 
 def _load(path: Path) -> Topology:
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_FILE_CHARACTERS + 1)  # a device like /dev/zero has no end
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise ConfigError("topology file", str(path), f"cannot be read: {reason}") from error

@@ -13,17 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dataplane.drivers.run import run
+from dataplane.drivers.run import SYSTEM_PATH, run
 from dataplane.errors import ConfigError
 from labs.catalog import find_topology
 from labs.errors import LabError
+from labs.interrupt import undisturbed
 from labs.layout import ROOT, Layout
 from labs.pods import attach_pods, detach_pods, install_plugins
 from labs.processes import start_daemon, stop_all
 from labs.programs import conflist, network_config, node_daemons, store_address, store_daemon
 from labs.put_config import PATIENCE_S
 from labs.readiness import await_pairs, await_subnets, log_tail
-from labs.state import RUNNING, STARTING, LabState, check_lab_name, locked, read_state, remove_files, write_state
+from labs.state import RUNNING, STARTING, LabState, check_lab_name, locked, need_root, read_state, remove_files, write_state
 from labs.topology_file import with_options
 from labs.underlay import create_namespaces, delete_namespaces, refuse_taken, wire
 
@@ -53,16 +54,13 @@ def up(layout: Layout, progress: Progress = silent, *, keep: bool = False) -> No
     with locked(layout.name, layout.root):
         _refuse_running(layout)
         refuse_taken(layout)
-        write_state(LabState(layout, STARTING))
         try:
-            for words, step in _STEPS:
-                progress(words)
-                step(layout)
-            write_state(LabState(layout, RUNNING))
+            _build(layout, progress)
         except BaseException:
             if not keep:
-                progress("undoing what was made")
-                _dismantle(layout, silent)
+                with undisturbed():
+                    progress("undoing what was made")
+                    _dismantle(layout, silent)
             raise
 
 
@@ -74,17 +72,39 @@ def down(name: str, progress: Progress = silent, root: str = ROOT) -> bool:
         KernelError: the kernel refused to give something back.
     """
     check_lab_name(name)
-    folder = f"{root}/{name}"
-    if not os.path.isdir(folder):
+    if not os.path.isdir(f"{root}/{name}"):
         return False
+    need_root()
     with locked(name, root):
-        state = read_state(name, root)
-        if state is not None:
-            _dismantle(state.layout, progress)
-        else:  # killed before the state was written: nothing had been made yet
-            for leftover in os.listdir(folder):
-                os.unlink(f"{folder}/{leftover}")
+        _remove(name, progress, root)
     return True
+
+
+def _remove(name: str, progress: Progress, root: str) -> None:
+    state = read_state(name, root)
+    if state is not None:
+        _dismantle(state.layout, progress)
+        return
+    folder = f"{root}/{name}"  # killed before the state was written: nothing had been made yet
+    for leftover in os.listdir(folder):
+        os.unlink(f"{folder}/{leftover}")
+
+
+@contextmanager
+def held_lab(layout: Layout, progress: Progress = silent) -> Iterator[None]:
+    """A lab for as long as the block runs, in which nobody else can put up or take down one of its name.
+
+    One that an earlier command left is removed first. Errors as `up`.
+    """
+    _refuse_unfit(layout)
+    with locked(layout.name, layout.root):
+        _remove(layout.name, progress, layout.root)
+        refuse_taken(layout)
+        try:
+            _build(layout, progress)
+            yield
+        finally:
+            _dismantle(layout, progress)
 
 
 @contextmanager
@@ -108,12 +128,19 @@ def running_lab(
         down(layout.name)
 
 
+def _build(layout: Layout, progress: Progress) -> None:
+    write_state(LabState(layout, STARTING))
+    for words, step in _STEPS:
+        progress(words)
+        step(layout)
+    write_state(LabState(layout, RUNNING))
+
+
 def _refuse_unfit(layout: Layout) -> None:
-    if os.geteuid() != 0:
-        raise ConfigError("podwire lab", None, "needs root: it makes network namespaces")
+    need_root()
     programs = {**_PROGRAMS, **(_STORE_PROGRAMS if layout.topology.network.datastore == "etcd" else {})}
     for program, package in programs.items():
-        if shutil.which(program) is None:
+        if shutil.which(program, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}") is None:  # as drivers.run looks for it
             raise ConfigError("program", program, f"is not installed; apt-get install {package}")
 
 
@@ -174,11 +201,12 @@ _STEPS: tuple[tuple[str, Callable[[Layout], None]], ...] = (
 
 
 def _dismantle(layout: Layout, progress: Progress) -> None:
-    progress("stopping daemons")
-    stop_all(layout)
-    progress("detaching pods")
-    with suppress(LabError):  # all that a DEL undoes goes with the namespaces and the folder too
-        detach_pods(layout)
-    progress("removing namespaces and files")
-    delete_namespaces(layout)
-    remove_files(layout)
+    with undisturbed():
+        progress("stopping daemons")
+        stop_all(layout)
+        progress("detaching pods")
+        with suppress(LabError):  # all that a DEL undoes goes with the namespaces and the folder too
+            detach_pods(layout)
+        progress("removing namespaces and files")
+        delete_namespaces(layout)
+        remove_files(layout)

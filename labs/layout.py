@@ -83,8 +83,7 @@ class Layout:
         return tuple(pod for node in self.topology.nodes for pod in self.pods_of(node))
 
     def pods_of(self, node: Node) -> tuple[Pod, ...]:
-        names = [f"{node.name}-pod{number}" for number in range(1, node.pods + 1)]
-        return tuple(Pod(name, node.name, self.netns(name), f"pw-{self.name}-{name}") for name in names)
+        return tuple(Pod(name, node.name, self.netns(name), f"pw-{self.name}-{name}") for name in node.pod_names)
 
     def pod(self, name: str) -> Pod | None:
         return next((pod for pod in self.pods if pod.name == name), None)

@@ -19,7 +19,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from dataplane.errors import ConfigError
-from labs.layout import ROOT, Layout
+from labs.layout import NETNS_FOLDER, ROOT, Layout
+from labs.strict import Fields
 from labs.topology_file import LAB_NAME, LAB_NAME_LIKE, document_of, read_topology
 
 STARTING, RUNNING = "starting", "running"
@@ -40,17 +41,27 @@ def read_state(name: str, root: str = ROOT) -> LabState | None:
 
     Raises:
         ConfigError: not the name of a lab, or the state file is damaged.
+        OSError: it cannot be read.
     """
     check_lab_name(name)
     path = _state_file(f"{root}/{name}")
     try:
         with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+            fields = Fields(json.load(file), "state.json", ("phase", "topology"))
+        topology, phase = read_topology(fields.get("topology"), "state.json"), fields.text("phase", choices=(STARTING, RUNNING))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except ValueError as error:
-        raise ConfigError("state file", path, f"is damaged ({error}); remove it and the namespaces pw-{name}-*") from error
-    return LabState(Layout(read_topology(document["topology"], path), root), document["phase"])
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            "state file", path, f"is damaged ({error}); remove {root}/{name} and the namespaces {NETNS_FOLDER}/pw-{name}-*"
+        ) from error
+    return LabState(Layout(topology, root), phase)
+
+
+def need_root() -> None:
+    """Raises ConfigError for a user who could neither make nor enter a lab's namespaces."""
+    if os.geteuid() != 0:
+        raise ConfigError("podwire lab", None, "needs root: it works in network namespaces")
 
 
 def check_lab_name(name: str) -> None:
@@ -69,9 +80,10 @@ def write_state(state: LabState) -> None:
 
 
 def lab_names(root: str = ROOT) -> tuple[str, ...]:
-    """The labs that have a folder, running or left over."""
+    """The labs that have a folder, running or left over. A folder that cannot be a lab's is somebody else's."""
     with suppress(FileNotFoundError):
-        return tuple(sorted(entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)))
+        folders = [entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
+        return tuple(sorted(name for name in folders if re.fullmatch(LAB_NAME, name)))
     return ()
 
 
@@ -141,7 +153,7 @@ def _open_locked(folder: str) -> int:
         os.close(handle)
         if time.monotonic() > deadline:
             name = os.path.basename(folder)
-            raise ConfigError("lab", name, "another `podwire lab` is just putting it up or down; wait for it")
+            raise ConfigError("lab", name, "another `podwire lab up`, `down` or `demo` is at work on it; wait for it")
         time.sleep(_LOCK_POLL_S)
 
 

@@ -15,6 +15,10 @@ from dataplane.errors import ConfigError
 from dataplane.inet import IP, Prefix, parse_ip, parse_prefix
 
 _MISSING: Any = object()
+MAX_FILE_CHARACTERS = 64 << 10  # fifty nodes need five thousand
+_MAX_WEIGHT = 4 * MAX_FILE_CHARACTERS  # of what a file says once its aliases are written out
+_MERGE_TAG = "tag:yaml.org,2002:merge"  # `<<`: takes in another mapping, whose keys ours may override
+_NOT_FOR_HOSTS = tuple(parse_prefix(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"))  # RFC 6890
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -23,6 +27,8 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE_TAG:
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 raise yaml.constructor.ConstructorError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
@@ -34,16 +40,39 @@ def load_yaml(text: str, where: str) -> object:
     """The document as plain values.
 
     Raises:
-        ConfigError: not YAML, or a key stands twice; names line and column.
+        ConfigError: not YAML, a key stands twice, or it is far larger than a topology; names line and column where there is one.
     """
+    too_large = ConfigError(where, None, f"is too large for a topology: at most {MAX_FILE_CHARACTERS} characters")
+    if len(text) > MAX_FILE_CHARACTERS:
+        raise too_large
     try:
-        return yaml.load(text, _UniqueKeys)  # noqa: S506  a SafeLoader
+        document = yaml.load(text, _UniqueKeys)  # noqa: S506  a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{where}: line {mark.line + 1}, column {mark.column + 1}" if mark else where
         raise ConfigError(place, None, f"is not usable YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ConfigError(where, None, f"is not YAML: {error}") from error
+    except (ValueError, TypeError) as error:  # a date of the 13th month; a mapping as a key
+        raise ConfigError(where, None, f"holds a value that is none: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(where, None, "is nested too deeply") from error
+    if _outweighs(document, _MAX_WEIGHT):
+        raise too_large
+    return document
+
+
+def _outweighs(document: object, limit: int) -> bool:
+    """Whether it would be longer than `limit` with every alias (`*name`) written out; some lines of aliases can mean gigabytes."""
+    weight, left = 0, [document]
+    while left and weight <= limit:
+        value = left.pop()
+        weight += 1 + (len(value) if isinstance(value, str) else 0)
+        if isinstance(value, dict):
+            left += [*value.keys(), *value.values()]
+        elif isinstance(value, (list, set, tuple)):
+            left += value
+    return weight > limit
 
 
 class Fields:
@@ -116,6 +145,7 @@ class Fields:
             raise ConfigError(self.place(key), text, "must be an IPv4 address like 203.0.113.1") from None
         if ip.version != 4:
             raise ConfigError(self.place(key), text, "must be an IPv4 address like 203.0.113.1")
+        _refuse_special(Prefix(ip, 32), self.place(key), text)
         return ip
 
     def ipv4_network(self, key: str, shortest: int, longest: int) -> Prefix:
@@ -130,7 +160,16 @@ class Fields:
             raise ConfigError(self.place(key), text, allowed)
         if prefix != prefix.network:
             raise ConfigError(self.place(key), text, f"has host bits set; did you mean {prefix.network}?")
+        _refuse_special(prefix, self.place(key), text)
         return prefix
+
+
+def _refuse_special(prefix: Prefix, where: str, text: str) -> None:
+    for special in _NOT_FOR_HOSTS:
+        if prefix.overlaps(special):
+            raise ConfigError(
+                where, text, f"lies in {special}, whose addresses hosts cannot have; try a private one, like 10.244.0.0/16"
+            )
 
 
 def text_at(value: object, where: str, *, choices: Sequence[str] = (), pattern: str = "", like: str = "") -> str:
@@ -140,7 +179,7 @@ def text_at(value: object, where: str, *, choices: Sequence[str] = (), pattern: 
         ConfigError: it is not.
     """
     if not isinstance(value, str):
-        raise ConfigError(where, value, "must be text" + (f": {', '.join(choices)}" if choices else ""))
+        raise ConfigError(where, value, f"must be text: {', '.join(choices)}" if choices else "must be text; put it in quotes")
     if choices and value not in choices:
         raise ConfigError(where, value, f"must be one of: {', '.join(choices)}")
     if pattern and not re.fullmatch(pattern, value):

@@ -47,6 +47,10 @@ class Node:
     name: str
     pods: int
 
+    @property
+    def pod_names(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}-pod{number}" for number in range(1, self.pods + 1))
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -81,12 +85,22 @@ def check_topology(topology: Topology, where: str) -> None:
     """
     _check_links(topology, where)
     _check_addresses(topology, where)
+    _check_names(topology, where)
     network, nodes = topology.network, topology.nodes
     place = f"{where}: topology.nodes"
     if not 1 <= len(nodes) <= MAX_NODES:
         raise ConfigError(place, len(nodes), f"there must be 1 to {MAX_NODES} nodes of kind node")
     if network.plugin == "bridge" and len(nodes) > 1:
         raise ConfigError(place, len(nodes), "the plugin bridge joins the pods of one node only; for more nodes use flannel")
+
+
+def _check_names(topology: Topology, where: str) -> None:
+    pods = {pod for node in topology.nodes for pod in node.pod_names}
+    for name in (topology.switch.name, topology.outside.name, *(node.name for node in topology.nodes)):
+        if name in pods:
+            raise ConfigError(
+                f"{where}: topology.nodes", name, "is the name of a pod; pods are called NODE-pod1, NODE-pod2 and so on"
+            )
 
 
 def _check_links(topology: Topology, where: str) -> None:

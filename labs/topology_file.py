@@ -15,6 +15,7 @@ from dataclasses import replace
 from itertools import count
 
 from dataplane.errors import ConfigError
+from labs.layout import SWITCH_DEVICE
 from labs.strict import Fields, at, load_yaml, text_at
 from labs.topology import MAX_NODES, MAX_PODS, Link, Network, Node, Outside, Switch, Topology, check_topology
 
@@ -26,7 +27,9 @@ KINDS = ("bridge", "internet", "node")
 LAB_NAME, LAB_NAME_LIKE = r"[a-z][a-z0-9-]{0,31}", "1 to 32 lower-case letters, digits or dashes, a letter first (example: flannel)"
 _NAME, _NAME_LIKE = r"[a-z][a-z0-9-]{0,11}", "1 to 12 lower-case letters, digits or dashes, a letter first (example: node1)"
 _DEVICE = r"[a-z][a-z0-9-]{0,14}"  # IFNAMSIZ is 16 with the final zero
-_TAKEN_DEVICES = ("lo", "cni0", "flannel0")  # made by others inside a node
+_NO_DEVICES = ("all", "default")  # the kernel refuses them: in its settings they mean every device, and those to come
+_TAKEN_DEVICES = ("lo", "cni0", "flannel0", *_NO_DEVICES)  # made by others inside a node
+_TAKEN_PORTS = ("lo", SWITCH_DEVICE, *_NO_DEVICES)
 _KEYS_OF_KIND = {"bridge": ("kind", "subnet"), "internet": ("kind", "address"), "node": ("kind", "pods")}
 
 
@@ -120,10 +123,9 @@ def _link(item: object, where: str, kinds: dict[str, str]) -> Link:
     (machine, device), (switch, port) = pairs
     if kinds[switch] != "bridge" or kinds[machine] == "bridge":
         raise ConfigError(fields.place("endpoints"), ends, "must join a machine and the node of kind bridge")
-    if device in _TAKEN_DEVICES:
-        raise ConfigError(
-            fields.place("endpoints"), device, f"is the name of a device that others make: not {', '.join(_TAKEN_DEVICES)}"
-        )
+    for name, taken in ((device, _TAKEN_DEVICES), (port, _TAKEN_PORTS)):
+        if name in taken:
+            raise ConfigError(fields.place("endpoints"), name, f"is a name that others have; not allowed here: {', '.join(taken)}")
     return Link(machine, device, port)
 
 
@@ -161,7 +163,7 @@ def with_options(
     for option, value, low, high in (("nodes", nodes, 1, MAX_NODES), ("pods", pods, 0, MAX_PODS)):
         if value is not None and not low <= value <= high:
             raise ConfigError(f"--{option}", value, f"must be a whole number from {low} to {high}")
-    changed = read_topology({**document, "name": name or topology.name}, "command line")
+    changed = read_topology({**document, "name": topology.name if name is None else name}, "command line")
     if nodes is not None:
         changed = _resized(changed, nodes)
     if pods is not None:

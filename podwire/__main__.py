@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from errno import EPIPE
+from typing import Any
+
 import click
 
 from dataplane.errors import ConfigError, KernelError
@@ -25,6 +30,12 @@ class _Failed(click.ClickException):
 
 
 class _FrontDoor(click.Group):
+    def main(self, *args: Any, **extra: Any) -> Any:
+        for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+            if getattr(sys, name) is None:  # closed by the caller (`>&-`): else the next file we open would stand in its place
+                setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  for as long as we live
+        return super().main(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
@@ -32,6 +43,11 @@ class _FrontDoor(click.Group):
             raise _BadConfig(str(error)) from error
         except (LabError, KernelError, StoreError) as error:
             raise _Failed(str(error)) from error
+        except OSError as error:
+            if error.errno == EPIPE:
+                raise  # click ends quietly when the reader of our output has gone
+            where = f"{error.filename}: " if error.filename else ""
+            raise _Failed(f"{where}{error.strerror or error}") from error
 
 
 @click.group(cls=_FrontDoor, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

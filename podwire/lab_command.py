@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable
-from types import FrameType
 
 import click
 
@@ -14,10 +12,11 @@ from dataplane.drivers.netns import entered
 from dataplane.errors import ConfigError
 from labs.catalog import catalog, find_topology
 from labs.check import check
-from labs.harness import down, up
+from labs.harness import down, held_lab, up
+from labs.interrupt import end_in_order
 from labs.layout import Layout
 from labs.processes import guests
-from labs.state import lab_names, only_lab, read_state
+from labs.state import LabState, lab_names, need_root, only_lab, read_state
 from labs.status import LabStatus, lab_status
 from labs.topology_file import BACKENDS, DATASTORES, with_options
 from labs.verdict import Verdict
@@ -82,7 +81,7 @@ def up_command(
     What fails or is interrupted is undone.
     """
     wanted = with_options(find_topology(topology), name=name, backend=backend, nodes=nodes, pods=pods, datastore=datastore)
-    _end_in_order()
+    end_in_order()
     with progress() as tell:
         up(Layout(wanted), tell, keep=keep)
     _show_status(lab_status(only_lab(wanted.name)), as_json)
@@ -95,7 +94,7 @@ def up_command(
 @_json
 def status_command(name: str | None, as_json: bool) -> None:
     """What of a lab is there and runs. Exit status 1 if a part is missing."""
-    status = lab_status(only_lab(name))
+    status = lab_status(_chosen(name))
     _show_status(status, as_json)
     sys.exit(0 if status.ok else 1)
 
@@ -108,7 +107,7 @@ def check_command(name: str | None, as_json: bool) -> None:
 
     Every pod asks every other pod and the outside host; every node asks every pod.
     """
-    verdict = check(only_lab(name).layout)
+    verdict = check(_chosen(name).layout)
     _show_verdict(verdict, as_json)
     sys.exit(0 if verdict.ok else 1)
 
@@ -120,7 +119,7 @@ def check_command(name: str | None, as_json: bool) -> None:
 @_json
 def trace_command(source: str, target: str, name: str | None, as_json: bool) -> None:
     """Send a ping and show it on every device that it crosses, with all its headers. Exit status 1 if it is not answered."""
-    sys.exit(0 if _trace(only_lab(name).layout, source, target, as_json) else 1)
+    sys.exit(0 if _trace(_chosen(name).layout, source, target, as_json) else 1)
 
 
 @lab.command("exec", context_settings={"ignore_unknown_options": True}, epilog="Example: podwire lab exec node1 -- ip route")
@@ -129,7 +128,7 @@ def trace_command(source: str, target: str, name: str | None, as_json: bool) -> 
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_command(name: str | None, place: str, command: tuple[str, ...]) -> None:
     """Run a command in the namespace of a node or pod. Its exit status is the command's."""
-    layout = only_lab(name).layout
+    layout = _chosen(name).layout
     places = (*layout.machines, *(pod.name for pod in layout.pods))
     if place not in places:
         raise ConfigError("NODE-OR-POD", place, f"must be one of: {', '.join(places)}")
@@ -146,6 +145,7 @@ def exec_command(name: str | None, place: str, command: tuple[str, ...]) -> None
 @_json
 def down_command(name: str | None, everything: bool, as_json: bool) -> None:
     """Remove a lab, whatever state it is in: processes, namespaces, files. Nothing to remove is fine."""
+    end_in_order()
     names = lab_names()
     if name is None and len(names) > 1 and not everything:
         raise ConfigError("lab", None, f"several are up, name one or say --all: {', '.join(names)}")
@@ -176,16 +176,11 @@ def _guest_lines(name: str) -> list[str]:
 @_datastore
 def demo_command(name: str, backend: str | None, datastore: str | None) -> None:
     """Put up three nodes, check all pairs, trace one ping, remove everything, and say PASS."""
-    _end_in_order()
+    end_in_order()
     layout = Layout(with_options(find_topology("flannel"), name=name, backend=backend, datastore=datastore))
-    with progress() as tell:
-        down(layout.name, tell)  # an earlier demo that was killed
-        up(layout, tell)
-    try:
+    with progress() as tell, held_lab(layout, tell):
+        tell.pause()
         passed = _demonstrate(layout)
-    finally:
-        with progress() as tell:
-            down(layout.name, tell)
     click.echo("PASS" if passed else "FAIL")
     sys.exit(0 if passed else 1)
 
@@ -198,6 +193,12 @@ def _demonstrate(layout: Layout) -> bool:
     answered = _trace(layout, layout.pods_of(first)[0].name, layout.pods_of(second)[0].name, as_json=False)
     click.echo()
     return verdict.ok and answered
+
+
+def _chosen(name: str | None) -> LabState:
+    """The lab that a command is about."""
+    need_root()
+    return only_lab(name)
 
 
 def _trace(layout: Layout, source: str, target: str, as_json: bool) -> bool:
@@ -221,13 +222,3 @@ def _show(document: Callable[[], object], show: Callable[[], None], as_json: boo
         print_json(document())
     else:
         show()
-
-
-def _end_in_order() -> None:
-    """Let SIGTERM and SIGHUP undo what was made, as Ctrl-C does."""
-
-    def leave(number: int, _: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, leave)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -40,7 +41,8 @@ def _pair_row(pair: Pair) -> tuple[str, ...]:
 
 def print_status(status: LabStatus) -> None:
     """Nodes with their daemons, then pods."""
-    click.echo(f"{status.name}: {status.phase}; topology {status.name}, network {status.backend}")
+    store = f", datastore {status.datastore}" if status.datastore else ""
+    click.echo(f"{status.name}: {status.phase}; network {status.backend}{store}")
     nodes = [(node.name, str(node.address), node.subnet or "-", node.daemon_text, node.netns_text) for node in status.nodes]
     print_table(("machine", "address", "pods' subnet", "daemon", "namespace"), nodes)
     if status.pods:
@@ -50,8 +52,9 @@ def print_status(status: LabStatus) -> None:
 
 
 def print_trace(trace: Trace) -> None:
-    """Hop by hop, in colours on a terminal."""
-    paint = _paint if sys.stdout.isatty() else plain
+    """Hop by hop, in colours on a terminal that has them; NO_COLOR (no-color.org) takes them away."""
+    coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
+    paint = _paint if coloured else plain
     for line in trace_lines(trace, paint):
         click.echo(line)
 

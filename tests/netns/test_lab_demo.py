@@ -10,7 +10,12 @@ import time
 
 import pytest
 
-from labs.harness import down
+from labs.catalog import find_topology
+from labs.check import check
+from labs.harness import down, held_lab
+from labs.layout import Layout
+from labs.state import only_lab
+from labs.topology_file import with_options
 from tests.netns.lab_fixture import CHECKOUT, lab_name, leftovers, own_devices, podwire
 
 
@@ -51,4 +56,14 @@ def test_a_demo_removes_what_a_killed_one_left() -> None:
     name = lab_name("demo-again")
     podwire("lab", "up", "bridge", "--name", name, "--pods", "1")
     assert podwire("lab", "demo", "--name", name, "--backend", "host-gw").stdout.endswith("PASS\n")
+    assert leftovers(name) == []
+
+
+def test_two_demos_of_one_name_do_not_disturb_each_other() -> None:
+    name = lab_name("demo-two")
+    with held_lab(Layout(with_options(find_topology("bridge"), name=name, pods=2))):
+        layout = only_lab(name).layout
+        assert "is at work on it" in podwire("lab", "demo", "--name", name, expect=2).stderr
+        assert "is at work on it" in podwire("lab", "down", name, expect=2).stderr
+        assert check(layout).ok
     assert leftovers(name) == []

@@ -89,3 +89,64 @@ def test_an_up_that_is_interrupted_undoes_itself(number: signal.Signals) -> None
         process.kill()
         process.wait()
         down(name)
+
+
+INTERRUPTED_AGAIN = """
+import os, signal, sys
+from labs.catalog import find_topology
+from labs.harness import held_lab, up
+from labs.interrupt import end_in_order
+from labs.layout import Layout
+from labs.topology_file import with_options
+
+name, how, first, *more = sys.argv[1:]
+
+def progress(words):
+    if words == first or words in more:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+end_in_order()
+layout = Layout(with_options(find_topology("bridge"), name=name, pods=1))
+if how == "up":
+    up(layout, progress)
+else:
+    with held_lab(layout, progress):
+        print("it works")
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "moments"),
+    [
+        ("up", ("attaching pods", "undoing what was made")),
+        ("held", ("attaching pods", "stopping daemons", "removing namespaces and files")),
+        ("held", ("detaching pods",)),
+    ],
+)
+def test_an_undo_that_is_interrupted_goes_on(how: str, moments: tuple[str, ...]) -> None:
+    name = lab_name("again")
+    command = [sys.executable, "-c", INTERRUPTED_AGAIN, name, how, *moments]
+    try:
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == 128 + signal.SIGINT, done.stderr
+        assert ("it works" in done.stdout) == ("attaching pods" not in moments)
+        assert leftovers(name) == []
+    finally:
+        down(name)
+
+
+def test_a_demo_whose_reader_goes_away_leaves_nothing() -> None:
+    name = lab_name("unread")
+    command = [sys.executable, "-m", "podwire", "lab", "demo", "--name", name]
+    process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("... ")
+        process.stdout.close()
+        assert process.wait(60) != 0
+        assert leftovers(name) == []
+    finally:
+        process.kill()
+        process.wait()
+        down(name)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -166,3 +166,51 @@ def test_keep_leaves_a_failed_lab_for_a_look_at_it() -> None:
     finally:
         assert down(name)
     assert leftovers(name) == []
+
+
+def test_a_full_disk_is_named_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    name = lab_name("full")
+    run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)])
+    layout = Layout(with_options(find_topology("bridge"), name=name, pods=1), root=f"{tmp_path}/lab")
+    try:
+        with pytest.raises(OSError, match="No space left on device"):
+            up(layout)
+        assert leftovers(name) == []
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        run(["umount", str(tmp_path)])
+
+
+AS_NOBODY = "import os; from podwire.__main__ import main; os.setuid(65534); main()"  # who may not read the checkout again
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "up bridge --name {}",
+        "status {}",
+        "check {}",
+        "trace --lab {} node1 outside",
+        "exec --lab {} node1 -- true",
+        "down {}",
+        "demo --name {}",
+    ],
+)
+def test_who_is_not_root_is_told_so_and_changes_nothing(command: str, bridge: Layout) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, "lab", *command.format(bridge.name).split()], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (2, "Error: podwire lab: needs root: it works in network namespaces\n")
+    assert check(bridge).ok
+
+
+@pytest.fixture(scope="module")
+def bridge() -> Iterator[Layout]:
+    with running_lab("bridge", name=lab_name("user"), pods=1) as layout:
+        yield layout
+
+
+def test_programs_are_found_also_without_the_folders_of_root_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/local/bin:/usr/bin:/bin")  # as `su` without a dash leaves it
+    with running_lab("bridge", name=lab_name("path"), pods=1) as layout:
+        assert check(layout).ok

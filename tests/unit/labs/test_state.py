@@ -68,7 +68,7 @@ def test_without_any_lab_the_error_says_how_to_start_one(tmp_path: Path) -> None
 
 def test_two_cannot_work_on_one_lab(tmp_path: Path) -> None:
     root = str(tmp_path)
-    with locked("mine", root), locked("other", root), pytest.raises(ConfigError, match="putting it up"), locked("mine", root):
+    with locked("mine", root), locked("other", root), pytest.raises(ConfigError, match="is at work on it"), locked("mine", root):
         pass
 
 
@@ -94,3 +94,19 @@ def test_all_files_are_removed(tmp_path: Path) -> None:
     (tmp_path / "mine" / "link").symlink_to(tmp_path)
     remove_files(lab(tmp_path, "mine").layout)
     assert os.listdir(tmp_path / "mine") == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"topology": 3, "phase": "running"}', '{"phase": "gone", "topology": {}}', "\xff"]
+)
+def test_a_damaged_state_file_is_named_with_the_way_out(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/state.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ConfigError, match=f"is damaged .*remove {tmp_path}/mine and the namespaces /run/netns/pw-mine-"):
+        read_state("mine", str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_a_labs_is_no_lab(tmp_path: Path) -> None:
+    (tmp_path / "Foo").mkdir()
+    (tmp_path / "mine").mkdir()
+    assert lab_names(str(tmp_path)) == ("mine",)

@@ -95,7 +95,7 @@ NODES, LINK = "topology/nodes", "topology/links/1/endpoints"
         (LINK, ["node1", "underlay:a"], "x.yaml: topology.links[1].endpoints[0]", "node1", "NODE:DEVICE"),
         (LINK, ["node9:eth0", "underlay:a"], "x.yaml: topology.links[1].endpoints[0]", "node9:eth0", "no node has that name"),
         (LINK, ["node1:eth0", "node2:eth1"], "x.yaml: topology.links[1].endpoints", None, "must join a machine and"),
-        (LINK, ["node1:cni0", "underlay:a"], "x.yaml: topology.links[1].endpoints", "cni0", "others make"),
+        (LINK, ["node1:cni0", "underlay:a"], "x.yaml: topology.links[1].endpoints", "cni0", "others have"),
         (LINK, ["node1:eth0", "underlay:node2"], "x.yaml: topology.links", ["node2"], "each port of underlay carries one link"),
         (LINK, ["node2:eth1", "underlay:a"], "x.yaml: topology.links", "node1", "stands in 0"),
     ],
@@ -192,3 +192,74 @@ def test_nodes_must_fit_into_the_underlay() -> None:
     assert with_options(topology, nodes=4).nodes[-1].name == "node4"  # .11 to .14; .15 is the broadcast address
     with pytest.raises(ConfigError, match="too small for 5 nodes"):
         with_options(topology, nodes=5)
+
+
+def broken(text: str) -> str:
+    """What is said of a file with this text."""
+    with pytest.raises(ConfigError) as raised:
+        parse_topology(text, "x.yaml")
+    return str(raised.value)
+
+
+BOMB = "summary:\n  - &a [x, x]\n" + "".join(
+    f"  - &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: 2020-13-45", "x.yaml: holds a value that is none: month must be in 1..12"),
+        (f"name: {'9' * 5000}", "x.yaml: holds a value that is none"),
+        ("a: &a {x: 1}\n? *a\n: 2", "x.yaml"),
+        ("[" * 20000, "x.yaml: is nested too deeply"),
+        (f"name: {'x' * 70000}", "x.yaml: is too large for a topology: at most 65536 characters"),
+        (BOMB, "x.yaml: is too large for a topology"),
+        ("name: &a [*a]", "x.yaml: is too large for a topology"),
+    ],
+)
+def test_what_yaml_can_be_made_to_say_is_refused_in_few_words(text: str, words: str) -> None:
+    said = broken(text)
+    assert words in said
+    assert len(said) < 300
+
+
+def test_a_file_may_take_in_another_mapping_and_override_it() -> None:
+    text = yaml.safe_dump(changed("network/backend", "host-gw"), sort_keys=False).replace(
+        "network:\n", "network:\n  <<: {backend: udp, datastore: etcd}\n"
+    )
+    text = text.replace("  datastore: local\n", "")
+    network = parse_topology(text, "x.yaml").network
+    assert (network.backend, network.datastore) == ("host-gw", "etcd")
+
+
+def test_a_file_without_an_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match="/dev/zero"):
+        find_topology("/dev/zero")
+
+
+@pytest.mark.parametrize("special", ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/8", "240.0.0.0/8"])
+def test_addresses_that_no_host_can_have_are_refused(special: str) -> None:
+    with pytest.raises(ConfigError, match=r"network\.range.*whose addresses hosts cannot have"):
+        read_topology(changed("network/range", special), "x.yaml")
+    with pytest.raises(ConfigError, match=r"outside\.address.*whose addresses hosts cannot have"):
+        read_topology(changed(f"{NODES}/outside/address", special.partition("/")[0]), "x.yaml")
+
+
+@pytest.mark.parametrize("link", [["node1:all", "underlay:node1"], ["node1:eth0", "underlay:br0"], ["node1:eth0", "underlay:lo"]])
+def test_a_link_cannot_have_a_name_that_others_have(link: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"topology\.links\[1\].*is a name that others have"):
+        read_topology(changed(LINK, link), "x.yaml")
+
+
+def test_a_node_cannot_be_called_like_a_pod() -> None:
+    document = flannel()
+    document["topology"]["nodes"]["node1-pod1"] = document["topology"]["nodes"].pop("node2")
+    document["topology"]["links"][2]["endpoints"][0] = "node1-pod1:eth0"
+    with pytest.raises(ConfigError, match="'node1-pod1': is the name of a pod"):
+        read_topology(document, "x.yaml")
+
+
+def test_an_empty_name_is_no_name() -> None:
+    with pytest.raises(ConfigError, match="command line: name"):
+        with_options(find_topology("flannel"), name="")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -52,6 +54,7 @@ def test_every_command_and_every_option_of_it_says_what_it_is_for(path: tuple[st
         (KernelError("add route", "refused", 1), 1),
         (StoreError("gone"), 1),
         (LabError("broken"), 1),
+        (OSError(28, "No space left on device"), 1),
     ],
 )
 def test_errors_become_exit_statuses_and_one_line(error: Exception, status: int) -> None:
@@ -65,8 +68,23 @@ def test_errors_become_exit_statuses_and_one_line(error: Exception, status: int)
     finally:
         del main.commands["fail"]
     assert result.exit_code == status
-    assert result.output == f"Error: {error}\n"
+    assert result.output == f"Error: {error.strerror if isinstance(error, OSError) else error}\n"
 
 
 def test_an_unknown_option_is_bad_usage() -> None:
     assert CliRunner().invoke(main, ["lab", "up", "flannel", "--colour", "red"]).exit_code == 2
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_reason_to_fail(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m podwire lab list {closed}'], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_output_that_cannot_be_written_is_an_error_of_one_line() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        command = [sys.executable, "-m", "podwire", "lab", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: No space left on device\n")
