@@ -24,9 +24,7 @@ check: ## ruff, mypy --strict, import contracts
 
 bench: ## our parts beside their peers, in turn, as ratios
 	@scripts/setup dev
-	@$(PY) -m bench.dataplane
-	@$(PY) -m bench.cni
-	@$(PY) -m bench.flanneld
+	@status=0; for part in dataplane cni flanneld; do $(PY) -m bench.$$part || status=1; done; exit $$status
 
 format: ## rewrite the code as `make check` wants it
 	@scripts/setup dev
