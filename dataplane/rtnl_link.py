@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 IFINFOMSG = Struct("=BxHiII")  # family, type, index, flags, change
 
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO, IFLA_LINKINFO = 1, 3, 4, 10, 12, 18
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO, IFLA_OPERSTATE, IFLA_LINKINFO = 1, 3, 4, 10, 12, 16, 18
 IFLA_NET_NS_FD, IFLA_EXT_MASK = 28, 29
+IF_OPER_UP = 6  # <linux/if.h>
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
 VETH_INFO_PEER = 1
@@ -155,6 +156,16 @@ _KINDS: dict[type[Link], tuple[str, Callable[[Link, Mapping[str, int], Mapping[s
     Vxlan: ("vxlan", _vxlan_data),
     Ipip: ("ipip", _ipip_data),
 }
+
+
+def decode_is_operational(body: bytes) -> bool:
+    """Whether the device in an RTM_NEWLINK is in the operational state "up" (RFC 2863, ifOperStatus).
+
+    Raises:
+        RtnlError: the message is garbled.
+    """
+    fixed(IFINFOMSG, body)
+    return number(attributes(body, IFINFOMSG.size), IFLA_OPERSTATE, 1) == IF_OPER_UP
 
 
 def decode_link_name(body: bytes) -> tuple[int, str]:

@@ -186,7 +186,8 @@ def addresses_of(node: Node, where: str, device: str) -> set[str]:
 
 
 def ping(node: Node, where: str, address: str) -> bool:
-    argv = ["ip", "netns", "exec", os.path.basename(where), "ping", "-c1", "-W5", address]
+    """Whether an address answers, within the time that a busy machine needs."""
+    argv = ["ip", "netns", "exec", os.path.basename(where), "ping", "-c1", "-w20", address]
     ran = subprocess.run(argv, capture_output=True, check=False)
     if ran.returncode != 0:
         print(ran, node.sh("ip neigh; ip -d addr; bridge -d link"), node.sh("ip neigh; ip addr", where), sep="\n")

@@ -131,8 +131,10 @@ def _attach_container(container: Kernel, conf: BridgeConf, args: Args, result: R
 
 def _wait_until_usable(conf: BridgeConf, args: Args, host_end: str) -> None:
     """The bridge forwards only once the kernel has noticed the port's carrier, and tentative addresses answer nobody."""
-    if conf.container_interface and not wait_until_running(host_end, PORT_WAIT_S):
-        raise CniError(INTERNAL, f"bridge port in error state: {host_end} is not running", "is the container's link up?")
+    if conf.container_interface and not wait_until_running((host_end, conf.bridge), PORT_WAIT_S):
+        raise CniError(
+            INTERNAL, f"bridge port in error state: {host_end} or {conf.bridge} is not running", "is the container's link up?"
+        )
     if conf.enable_dad and conf.ipam_type:
         wait_for_dad(args.netns, args.ifname)
 

@@ -44,7 +44,7 @@ def add(args: Args) -> Result:
             host_end = _make_pair(host, conf, args, work)
             _attach_container(container, args, result, work)
             _attach_host(host, conf, _attachment(args, host_end), result, work)
-            if not wait_until_running(host_end, LINK_WAIT_S):
+            if not wait_until_running((host_end,), LINK_WAIT_S):
                 raise CniError(INTERNAL, f"{host_end} is not running", "is the container's link up?")
             made = (interface(host, host_end), interface(container, args.ifname, args.netns))
             return replace(result, interfaces=made)

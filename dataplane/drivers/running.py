@@ -1,28 +1,27 @@
-"""Whether a device can carry packets now: IFF_RUNNING, by the ioctl SIOCGIFFLAGS (netdevice(7)).
+"""Whether a device can carry packets now: the operational state "up" of RFC 2863.
 
-A device that is up is not running before the kernel has noticed its carrier, which it does a little later by itself; a bridge
-forwards to and from a port only then.
+A device that is up is not operational before the kernel has noticed its carrier, which it does a little later by itself; until then
+it drops what it is given, and a bridge forwards neither to nor from it. The flag IFF_RUNNING will not do: it is set from birth, as
+long as the kernel has not looked at the carrier at all (state "unknown").
 """
 
 from __future__ import annotations
 
-from _socket import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, socket
-from fcntl import ioctl
-from sys import byteorder
 from time import monotonic, sleep
 
-SIOCGIFFLAGS = 0x8913
-IFF_RUNNING = 0x40
-_IFREQ_BYTES, _NAME_BYTES = 40, 16
+from dataplane.drivers.netlink_socket import NetlinkSocket
+from dataplane.rtnl import RTM_GETLINK
+from dataplane.rtnl_link import decode_is_operational, encode_link_query
+
 _PAUSE_S = 0.001
 
 
-def wait_until_running(name: str, wait_s: float) -> bool:
-    """Wait until device `name` of this namespace runs; False if it does not within the time or is not there."""
-    asker = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC)
+def wait_until_running(names: tuple[str, ...], wait_s: float) -> bool:
+    """Wait until all of these devices of this namespace run; False if one does not within the time or is not there."""
+    asker = NetlinkSocket()
     deadline_s = monotonic() + wait_s
     try:
-        while not _is_running(asker, name):
+        while not all(decode_is_operational(asker.ask(RTM_GETLINK, encode_link_query(name))) for name in names):
             if monotonic() > deadline_s:
                 return False
             sleep(_PAUSE_S)
@@ -31,8 +30,3 @@ def wait_until_running(name: str, wait_s: float) -> bool:
         return False
     finally:
         asker.close()
-
-
-def _is_running(asker: socket, name: str) -> bool:
-    answer = ioctl(asker.fileno(), SIOCGIFFLAGS, name.encode().ljust(_IFREQ_BYTES, b"\0"))
-    return bool(int.from_bytes(answer[_NAME_BYTES : _NAME_BYTES + 2], byteorder) & IFF_RUNNING)
