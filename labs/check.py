@@ -1,8 +1,9 @@
 """Measure who reaches whom: one UDP echo socket and one asking socket in every namespace, all served by one loop.
 
 A socket stays in the namespace that it was opened in (namespaces(7)), so one process can stand in all of them. The echo says
-which source address it saw: that is how NAT becomes visible. First all pairs are asked at once, until each has answered or time
-is up; then those that did are measured one after the other on the warm path, so that a round trip holds no waiting of ours.
+which source address it saw: that is how NAT becomes visible. First all pairs are asked together, until each has answered or none
+did for a while; then those that did are measured one after the other on the warm path, so that a round trip holds no waiting of
+ours.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from dataplane.state import Address
 from labs.layout import Layout
 from labs.verdict import Answer, Probe, Verdict, judge, wanted_probes
 
-DEADLINE_S = 2.0
+PATIENCE_S = 2.0  # without any new answer, until the rest counts as lost: a slow machine that goes on answering is not cut short
 _AGAIN_S = 0.2  # an unanswered question is asked again
+_AT_ONCE = 64  # questions between two looks for answers: a socket's buffer holds some hundreds
 _ROUNDS = 3  # of measuring; the best counts
 _QUESTION = struct.Struct("!8sII")  # nonce of this check, number of the probe, number of the attempt
 
@@ -54,6 +56,11 @@ class Survey:
     sent_at: list[float] = field(default_factory=list)  # seconds, monotonic; by attempt, counted over all probes
     answers: dict[int, Answer] = field(default_factory=dict)
 
+    @property
+    def open(self) -> tuple[int, ...]:
+        """The probes that have no answer yet."""
+        return tuple(number for number in range(len(self.probes)) if number not in self.answers)
+
     def ask(self, number: int) -> None:
         """Send one question. A kernel that has no route says so at once; the question then stays open."""
         probe = self.probes[number]
@@ -78,7 +85,7 @@ class Survey:
             self.answers[number] = Answer(min(rtt_ms, before.rtt_ms) if before else rtt_ms, IP(text[_QUESTION.size :]))
 
 
-def check(layout: Layout, deadline_s: float = DEADLINE_S) -> Verdict:
+def check(layout: Layout, patience_s: float = PATIENCE_S) -> Verdict:
     """Ask all pairs of a lab.
 
     Raises:
@@ -88,7 +95,7 @@ def check(layout: Layout, deadline_s: float = DEADLINE_S) -> Verdict:
     probes = wanted_probes(layout, addresses)
     with open_stations(layout) as stations:
         survey = Survey(stations, probes)
-        _ask_all(survey, time.monotonic() + deadline_s)
+        _ask_all(survey, patience_s)
         _measure(survey)
     return judge(layout, probes, {probes[number]: answer for number, answer in survey.answers.items()})
 
@@ -134,20 +141,35 @@ def _udp() -> socket.socket:
     return handle
 
 
-def _ask_all(survey: Survey, deadline: float) -> None:
+def _ask_all(survey: Survey, patience_s: float) -> None:
     with selectors.DefaultSelector() as selector:
         for station in survey.stations.values():
             selector.register(station.echo, selectors.EVENT_READ, None)
             selector.register(station.asker, selectors.EVENT_READ, station)
-        ask_at = 0.0
-        while len(survey.answers) < len(survey.probes) and time.monotonic() < deadline:
-            if time.monotonic() >= ask_at:
-                for number in range(len(survey.probes)):
-                    if number not in survey.answers:
-                        survey.ask(number)
-                ask_at = time.monotonic() + _AGAIN_S
-            for key, _ in selector.select(ask_at - time.monotonic()):
-                _serve(survey, key.fileobj, key.data)
+        lost_at = time.monotonic() + patience_s
+        while survey.open and time.monotonic() < lost_at:
+            answered = len(survey.answers)
+            _ask_round(survey, selector)
+            if len(survey.answers) > answered:
+                lost_at = time.monotonic() + patience_s
+
+
+def _ask_round(survey: Survey, selector: selectors.BaseSelector) -> None:
+    """Ask every open question once, and wait a little for the last answers."""
+    unanswered = survey.open
+    for start in range(0, len(unanswered), _AT_ONCE):
+        for number in unanswered[start : start + _AT_ONCE]:
+            survey.ask(number)
+        _serve_all(survey, selector, 0.0)
+    _serve_all(survey, selector, _AGAIN_S)
+
+
+def _serve_all(survey: Survey, selector: selectors.BaseSelector, wait_s: float) -> None:
+    """Questions and answers, as they come, until none came for what is left of `wait_s`."""
+    until = time.monotonic() + wait_s
+    while len(survey.answers) < len(survey.probes) and (ready := selector.select(max(0.0, until - time.monotonic()))):
+        for key, _ in ready:
+            _serve(survey, key.fileobj, key.data)
 
 
 def _serve(survey: Survey, handle: object, station: Station | None) -> None:

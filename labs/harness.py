@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dataplane.drivers.run import SYSTEM_PATH, run
 from dataplane.errors import ConfigError
+from labs.capacity import TABLE_SIZE_FILE, refuse_crowded
 from labs.catalog import find_topology
 from labs.errors import LabError
 from labs.interrupt import undisturbed
@@ -138,6 +139,8 @@ def _build(layout: Layout, progress: Progress) -> None:
 
 def _refuse_unfit(layout: Layout) -> None:
     need_root()
+    with suppress(FileNotFoundError):  # in a container: only the machine's own namespace shows it
+        refuse_crowded(layout.topology, int(Path(TABLE_SIZE_FILE).read_text(encoding="ascii")))
     programs = {**_PROGRAMS, **(_STORE_PROGRAMS if layout.topology.network.datastore == "etcd" else {})}
     for program, package in programs.items():
         if shutil.which(program, path=f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}") is None:  # as drivers.run looks for it

@@ -29,9 +29,9 @@ def create_namespaces(layout: Layout) -> None:
 
 
 def wire(layout: Layout) -> None:
-    """Cables, addresses and routes of all machines. Raises KernelError."""
-    for machine, items in desired_wiring(layout).items():
-        _apply(layout.netns(machine), items)
+    """Cables, addresses and routes of all machines, and the pods' loopback. Raises KernelError."""
+    for name, items in desired_wiring(layout).items():
+        _apply(layout.netns(name), items)
 
 
 def delete_namespaces(layout: Layout) -> None:

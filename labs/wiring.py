@@ -13,10 +13,14 @@ _ANYWHERE = Prefix(IP(bytes(4)), 0)
 
 
 def desired_wiring(layout: Layout) -> Mapping[str, frozenset[Object]]:
-    """Objects by machine; the switch first, since its cables bring the other machines their devices."""
+    """Objects by machine and pod; the switch first, since its cables bring the other machines their devices.
+
+    A pod gets its loopback device up, as container runtimes do it; all else in it is the plugins'.
+    """
     topology = layout.topology
     wiring = {topology.switch.name: _switch(layout), topology.outside.name: _outside(layout)}
-    return {**wiring, **{node.name: _node(layout, node.name) for node in topology.nodes}}
+    pods = {pod.name: frozenset({Link("lo")}) for pod in layout.pods}
+    return {**wiring, **{node.name: _node(layout, node.name) for node in topology.nodes}, **pods}
 
 
 def wiring_owner(items: frozenset[Object]) -> Owner:

@@ -49,11 +49,13 @@ def cni() -> None:
 def install(directory: str, python: str | None, as_json: bool) -> None:
     """Write the plugins into DIRECTORY, for example /opt/cni/bin."""
     if not directory:
-        raise click.UsageError("DIRECTORY is empty; name the folder, for example /opt/cni/bin")
+        raise ConfigError("DIRECTORY", directory, "must be the path of a folder, for example /opt/cni/bin")
     try:
         paths = install_plugins(directory, python)
-    except (ConfigError, OSError) as error:
+    except ConfigError as error:
         raise click.UsageError(str(error)) from error
+    except OSError as error:
+        raise ConfigError("DIRECTORY", directory, f"cannot be written to: {error.strerror}") from error
     click.echo(json.dumps(paths) if as_json else "\n".join(paths))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from labs.trace.hop import Hop, Layer, Trace
 
@@ -22,13 +22,14 @@ def trace_lines(trace: Trace, paint: Paint = plain) -> Iterator[str]:
     yield paint("Request", "title")
     yield from _hops_lines(trace.request, paint)
     yield ""
+    if trace.reply or trace.rtt_ms is not None:
+        yield paint("Reply", "title")
+        yield from _hops_lines(trace.reply, paint)
+        yield ""
     if trace.rtt_ms is None:
-        yield paint(f"No answer. {_last_seen(trace.reply or trace.request)}", "bad")
-        return
-    yield paint("Reply", "title")
-    yield from _hops_lines(trace.reply, paint)
-    yield ""
-    yield paint(f"Answered after {trace.rtt_ms:.2f} ms.", "good")
+        yield paint(f"No answer. {_what_became(trace)}", "bad")
+    else:
+        yield paint(f"Answered after {trace.rtt_ms:.2f} ms.", "good")
 
 
 def _hops_lines(hops: Iterable[Hop], paint: Paint) -> Iterator[str]:
@@ -55,8 +56,12 @@ def _layer_text(layer: Layer, paint: Paint) -> str:
     return f"{paint(layer.name, 'layer')} {', '.join((*ends, *rest))}"
 
 
-def _last_seen(hops: Sequence[Hop]) -> str:
+def _what_became(trace: Trace) -> str:
+    """Where the last packet of an unanswered ping was seen, or why it never left."""
+    if trace.error is not None:
+        return f"The kernel of {trace.source} did not send it: {trace.error}; look at its routes and filters (ip route, iptables)."
+    name, hops = ("reply", trace.reply) if trace.reply else ("request", trace.request)
     if not hops:
-        return "The packet did not leave: look at the routes there."
+        return f"It left {trace.source} by no device: nobody answers for the next hop (ip neigh)."
     last = hops[-1]
-    return f"The packet was last seen on {last.place}, device {last.device}, going {last.direction}."
+    return f"The {name} was last seen on {last.place}, device {last.device}, going {last.direction}."

@@ -73,6 +73,7 @@ class Trace:
     rtt_ms: float | None
     request: tuple[Hop, ...]
     reply: tuple[Hop, ...]
+    error: str | None = None  # why the source's kernel did not send it
 
     def document(self) -> dict[str, object]:
         return {
@@ -83,6 +84,7 @@ class Trace:
             "address": str(self.address),
             "ok": self.rtt_ms is not None,
             "rtt_ms": None if self.rtt_ms is None else round(self.rtt_ms, 3),
+            "error": self.error,
             "request": [hop.document() for hop in self.request],
             "reply": [hop.document() for hop in self.reply],
         }

@@ -19,10 +19,11 @@ _MARKER_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """A ping that was sent. `rtt_ms` is None if no answer came."""
+    """A ping. `rtt_ms` is None if no answer came; `error` is the kernel's word if it did not even send it."""
 
     marker: bytes
     rtt_ms: float | None
+    error: str | None = None
 
 
 def ping(netns: str, address: IP, seq: int, timeout_s: float) -> Echo:
@@ -39,8 +40,8 @@ def ping(netns: str, address: IP, seq: int, timeout_s: float) -> Echo:
         sent_at = time.perf_counter()
         try:
             handle.sendto(echo_request(identifier, seq, marker), (str(address), 0))
-        except OSError:  # no route: the answer is already known
-            return Echo(marker, None)
+        except OSError as error:  # no route, or a filter: the answer is already known
+            return Echo(marker, None, error.strerror)
         answered = _await_reply(handle, marker, time.monotonic() + timeout_s)
         return Echo(marker, (time.perf_counter() - sent_at) * 1000 if answered else None)
 

@@ -44,7 +44,7 @@ def trace(layout: Layout, source: str, target: str) -> Trace:
     request = tell([step for step in steps if _is_request(step)], kinds, tables)
     reply = tell([step for step in steps if not _is_request(step)], kinds, tables)
     network = layout.topology.network
-    return Trace(layout.name, network.backend or network.plugin, source, target, address, echo.rtt_ms, request, reply)
+    return Trace(layout.name, network.backend or network.plugin, source, target, address, echo.rtt_ms, request, reply, echo.error)
 
 
 def _is_request(step: Step) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from dataplane.inet import parse_ip
-from dataplane.state import Bridge, Link, Object, Veth, Vxlan
+from dataplane.state import Address, Bridge, Link, Object, Veth, Vxlan
 from labs.trace.decode import FLANNEL_UDP_PORT, VXLAN_PORT
 from labs.trace.hop import IN, OUT, Frame, Hop, Layer
 from labs.trace.lookups import explain
@@ -23,9 +23,12 @@ _WHAT: dict[tuple[str, str], str] = {
     ("port", OUT): "leaves the switch towards its machine",
     ("outside", IN): "arrives at the outside host",
     ("outside", OUT): "leaves the outside host",
+    ("loopback", OUT): "addressed to the sender itself: it leaves by the loopback device",
+    ("loopback", IN): "and comes in again by it",
     ("veth", IN): "comes out of the pod's veth pair, into the bridge",
     ("veth", OUT): "leaves the bridge by the pod's port",
     ("bridge", IN): "addressed to the bridge itself: the node takes it up to route it",
+    ("own bridge", IN): "addressed to the node itself: it arrives",
     ("bridge", OUT): "routed to the bridge of the node's own pods",
     ("vxlan", OUT): "routed into the VXLAN device, which looks up where the far one is",
     ("vxlan", IN): "unpacked: out of the VXLAN device comes the inner frame",
@@ -72,13 +75,15 @@ def tell(steps: Sequence[Step], kinds: Mapping[str, str], tables: Mapping[str, f
         before = steps[number - 1][1] if number else layers
         lookups = explain_hop(frame, layers, role, tables[frame.place])
         at_us = (frame.at_ns - start) / 1000
-        what = _what(role, frame.direction, layers, before)
+        what = _what(_addressed(role, layers, tables[frame.place]), frame.direction, layers, before)
         hops.append(Hop(number + 1, frame.place, frame.device, frame.direction, at_us, what, lookups, layers))
     return tuple(hops)
 
 
 def role_of(frame: Frame, kind: str, table: Iterable[Object]) -> str:
     """What the device is there for."""
+    if frame.device == "lo":
+        return "loopback"
     fixed = {POD: "pod", SWITCH: "port", OUTSIDE: "outside"}.get(kind)
     if fixed:
         return fixed
@@ -96,6 +101,12 @@ _NODE_ROLES: tuple[tuple[str, Callable[[Link | None], bool]], ...] = (
     ("vxlan", lambda link: isinstance(link, Vxlan)),
     ("veth", lambda link: isinstance(link, Veth) and bool(link.master)),  # the uplink is a veth too, but no bridge's port
 )
+
+
+def _addressed(role: str, layers: Sequence[Layer], table: Iterable[Object]) -> str:
+    """The role, told apart where it matters whether the packet is for the node itself."""
+    own = {str(item.prefix.address) for item in table if isinstance(item, Address)}
+    return "own bridge" if (role, _inner(layers).get("dst") in own) == ("bridge", True) else role
 
 
 def explain_hop(frame: Frame, layers: Sequence[Layer], role: str, table: Iterable[Object]) -> tuple[str, ...]:

@@ -140,3 +140,29 @@ def test_a_topology_file_of_ones_own_is_put_up(tmp_path: Path) -> None:
     finally:
         podwire("lab", "down", name)
     assert leftovers(name) == []
+
+
+@pytest.mark.parametrize("place", ["node1-pod1", "node1", "outside"])
+def test_a_trace_to_oneself_shows_the_loopback_device(place: str) -> None:
+    document = podwire_json("lab", "trace", "--lab", NAME, place, place)
+    assert document["ok"]
+    for way in ("request", "reply"):
+        assert [(hop["node"], hop["device"], hop["direction"]) for hop in document[way]] == [
+            (place, "lo", "out"),
+            (place, "lo", "in"),
+        ]
+
+
+def test_a_trace_that_the_kernel_refuses_to_send_says_why() -> None:
+    assert (
+        "did not send it: Network is unreachable"
+        in podwire("lab", "trace", "--lab", NAME, "outside", "node1-pod1", expect=1).stdout
+    )
+
+
+def test_a_lab_that_would_overflow_the_kernels_table_of_neighbours_is_refused() -> None:
+    name = lab_name("crowd")
+    size = int(Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3").read_text())
+    refused = podwire("lab", "up", "flannel", "--name", name, "--nodes", "50", "--pods", "100", expect=2)
+    assert f"table of neighbours, which holds {size}" in refused.stderr
+    assert leftovers(name) == []

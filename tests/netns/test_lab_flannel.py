@@ -110,3 +110,22 @@ def test_a_daemon_that_is_not_there_is_seen_by_status() -> None:
         status = lab_status(state)
         assert not status.ok
         assert [node.daemon_text for node in status.nodes] == ["-", "flanneld ended"]
+
+
+def test_masquerading_between_pods_is_seen_by_check_and_by_trace() -> None:
+    with running_lab("flannel", name=lab_name("nat"), nodes=2, pods=1, backend="host-gw") as layout:
+        rule = ["POSTROUTING", "-o", "cni0", "-j", "MASQUERADE"]
+        assert run(["iptables", "-w", "-t", "nat", "-I", *rule], netns=layout.netns("node2")).status == 0
+        wrong = [pair.document() for pair in check(layout).pairs if not pair.ok]
+        found = trace(layout, "node1-pod1", "node2-pod1")
+    gateway = {item["source_seen"] for item in wrong}
+    assert {(item["from"], item["to"]) for item in wrong} == {("node1-pod1", "node2-pod1"), ("node1", "node2-pod1")}
+    assert len(gateway) == 1
+    assert [hop.device for hop in found.request if "NAT has changed the source" in hop.what] == ["cni0"]
+
+
+def test_twelve_nodes_with_four_pods_each_are_put_up_and_checked() -> None:
+    with running_lab("flannel", name=lab_name("many"), nodes=12, pods=4, backend="host-gw") as layout:
+        verdict = check(layout)
+    assert [pair.document() for pair in verdict.pairs if not pair.ok] == []
+    assert len(verdict.inside) == 48 * 47 + 12 * 48

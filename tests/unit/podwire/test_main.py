@@ -88,3 +88,9 @@ def test_output_that_cannot_be_written_is_an_error_of_one_line() -> None:
         command = [sys.executable, "-m", "podwire", "lab", "list"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "Error: No space left on device\n")
+
+
+@pytest.mark.parametrize(("directory", "words"), [("", "must be the path of a folder"), ("/proc/none", "cannot be written to")])
+def test_a_folder_that_plugins_cannot_be_written_to_is_named(directory: str, words: str) -> None:
+    result = CliRunner().invoke(main, ["cni", "install", directory])
+    assert (result.exit_code, result.output.startswith(f"Error: DIRECTORY: {directory!r}: {words}")) == (2, True)

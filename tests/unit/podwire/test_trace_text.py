@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dataplane.inet import parse_ip
 from labs.trace.hop import Hop, Layer, Trace
 from podwire.trace_text import trace_lines
@@ -47,13 +49,21 @@ def test_an_answered_ping_ends_with_its_round_trip() -> None:
 
 def test_a_lost_ping_ends_with_where_it_was_last_seen() -> None:
     lines = list(trace_lines(trace(None)))
-    assert lines[-1] == "No answer. The packet was last seen on node1, device flannel.1, going out."
+    assert lines[-1] == "No answer. The request was last seen on node1, device flannel.1, going out."
     assert "Reply" not in lines
 
 
 def test_a_ping_that_never_left_says_so() -> None:
     lost = Trace("mine", "vxlan", "a", "b", parse_ip("10.0.0.2"), None, (), ())
-    assert list(trace_lines(lost))[-1] == "No answer. The packet did not leave: look at the routes there."
+    assert list(trace_lines(lost))[-1] == "No answer. It left a by no device: nobody answers for the next hop (ip neigh)."
+    refused = replace(lost, error="Network is unreachable")
+    assert "No answer. The kernel of a did not send it: Network is unreachable;" in list(trace_lines(refused))[-1]
+
+
+def test_a_reply_that_was_lost_is_shown_as_far_as_it_came() -> None:
+    lines = list(trace_lines(trace(None, OUT_OF_NODE)))
+    assert "Reply" in lines
+    assert lines[-1] == "No answer. The reply was last seen on node1, device flannel.1, going out."
 
 
 def test_every_text_goes_through_paint() -> None:

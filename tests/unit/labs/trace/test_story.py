@@ -6,7 +6,7 @@ import pytest
 from scapy.layers.l2 import Ether
 
 from dataplane.inet import parse_ip, parse_mac, parse_prefix
-from dataplane.state import Bridge, FdbEntry, Link, Neighbor, Object, Route, Veth, Vxlan
+from dataplane.state import Address, Bridge, FdbEntry, Link, Neighbor, Object, Route, Veth, Vxlan
 from labs.trace.decode import decode
 from labs.trace.hop import IN, OUT, Frame
 from labs.trace.lookups import best_route, explain
@@ -140,3 +140,20 @@ def test_an_uplink_that_is_no_veth_is_still_the_uplink() -> None:
 
 def test_no_frames_make_no_hops() -> None:
     assert tell([], KINDS, TABLES) == ()
+
+
+def test_a_packet_for_the_node_itself_is_not_said_to_be_routed_on() -> None:
+    step = frame("node1", "cni0", IN, frames.in_pod())
+    steps = [(step, decode(step.octets, True))]
+    (passing,) = tell(steps, KINDS, TABLES)
+    (arriving,) = tell(steps, KINDS, {"node1": TABLE | {Address("cni0", parse_prefix("10.244.2.2/24"))}})
+    assert passing.what == "addressed to the bridge itself: the node takes it up to route it"
+    assert arriving.what == "addressed to the node itself: it arrives"
+
+
+@pytest.mark.parametrize("place", ["node1-pod1", "node1", "outside"])
+def test_a_packet_to_oneself_goes_by_the_loopback_device_of_any_kind_of_place(place: str) -> None:
+    assert told(frame(place, "lo", OUT, frames.in_pod()), frame(place, "lo", IN, frames.in_pod())) == [
+        "addressed to the sender itself: it leaves by the loopback device",
+        "and comes in again by it",
+    ]
