@@ -61,8 +61,11 @@ def install(directory: str, python: str | None = None) -> list[str]:
         Paths of the executables.
 
     Raises:
-        ConfigError: the interpreter cannot be used, or its path cannot stand in a shebang line.
+        ConfigError: no folder is named, or the interpreter cannot be used, or its path cannot stand in a shebang line.
+        OSError: the folder cannot be written to.
     """
+    if not directory:
+        raise ConfigError("DIRECTORY", directory, "must be the path of a folder, for example /opt/cni/bin")
     directory = os.path.realpath(directory)
     interpreter = _interpreter(python)
     os.makedirs(directory, exist_ok=True)

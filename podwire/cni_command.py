@@ -48,14 +48,12 @@ def cni() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 def install(directory: str, python: str | None, as_json: bool) -> None:
     """Write the plugins into DIRECTORY, for example /opt/cni/bin."""
-    if not directory:
-        raise ConfigError("DIRECTORY", directory, "must be the path of a folder, for example /opt/cni/bin")
     try:
         paths = install_plugins(directory, python)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     except OSError as error:
-        raise ConfigError("DIRECTORY", directory, f"cannot be written to: {error.strerror}") from error
+        raise click.UsageError(f"DIRECTORY: {directory!r}: cannot be written to: {error.strerror}") from error
     click.echo(json.dumps(paths) if as_json else "\n".join(paths))
 
 

@@ -206,7 +206,7 @@ def test_a_list_that_cannot_be_read_does_not_hide_the_others(node: Node, monkeyp
         (["gc", "net1", "--valid", ""], {}, (2, "CONTAINER_ID/IFNAME is wanted")),
         (["gc", "net1", "--valid", "c1"], {}, (2, "CONTAINER_ID/IFNAME is wanted")),
         (["gc", "net1", "--valid", "c1/eth0/x"], {}, (2, "CONTAINER_ID/IFNAME is wanted")),
-        (["install", ""], {}, (2, "DIRECTORY is empty")),
+        (["install", ""], {}, (2, "must be the path of a folder")),
     ],
 )
 def test_the_exit_status_tells_the_operator_s_mistakes_from_the_world_s(
