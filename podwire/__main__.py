@@ -46,8 +46,17 @@ class _FrontDoor(click.Group):
         except OSError as error:
             if error.errno == EPIPE:
                 raise  # click ends quietly when the reader of our output has gone
+            _let_go_of_output()
             where = f"{error.filename}: " if error.filename else ""
             raise _Failed(f"{where}{error.strerror or error}") from error
+
+
+def _let_go_of_output() -> None:
+    """What could not be written is still in stdout's buffer: Python would try again at its end, complain, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.group(cls=_FrontDoor, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
