@@ -40,7 +40,8 @@ async def serve(ip: str, port: int, ready: Callable[[], bool]) -> asyncio.Server
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            request = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
+            async with asyncio.timeout(PATIENCE_S):
+                request = await reader.readuntil(b"\r\n\r\n")
             writer.write(response(request, ready()))
             await writer.drain()
         writer.close()

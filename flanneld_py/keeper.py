@@ -66,7 +66,8 @@ class Keeper:
                 retry_s, pause_s = min(retry_s * 2, LAST_RETRY_S), retry_s
             await asyncio.sleep(QUIET_GAP_S)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._dirty.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._dirty.wait()
 
     def _turn(self) -> Turn | None:
         """One turn, or None when the kernel could not even be read."""

@@ -7,17 +7,17 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
+import pytest
+
 from dataplane.errors import KernelError
 from dataplane.fake import FakeKernel
 from dataplane.inet import parse_prefix
 from dataplane.ownership import Owner
 from dataplane.state import Address, Link, Object, Route
-from flanneld_py.keeper import Keeper
+from flanneld_py.keeper import QUIET_GAP_S, Keeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
 OWNER = Owner("test", links=frozenset({"x"}), settings=frozenset({"x"}), route_protocol=84)
 ADDRESS = Address("x", parse_prefix("10.0.0.1/32"))
@@ -61,6 +61,25 @@ def test_what_is_damaged_is_healed_when_touched() -> None:
         lambda keeper: keeper.ready.is_set() and ADDRESS.key in kernel.objects,
         damage,
     )
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_a_keeper_that_is_touched_just_before_it_is_cancelled_ends(steps: int) -> None:
+    """A daemon that swallows its own end does not stop on SIGTERM."""
+
+    async def scenario() -> None:
+        keeper = Keeper("test", FakeKernel([Link("x")]), OWNER, lambda: frozenset({ADDRESS, Link("x")}), 1000.0)
+        task = asyncio.create_task(keeper.run())
+        await until(keeper.ready.is_set)
+        await asyncio.sleep(3 * QUIET_GAP_S)
+        keeper.touch()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(scenario())
 
 
 def test_a_failure_is_tried_again_without_being_touched() -> None:

@@ -45,7 +45,11 @@ def test_an_attempt_without_an_end_is_said_while_it_lasts(
             await asyncio.sleep(0.001)
         said.extend(record.getMessage() for record in caplog.records)
 
-    asyncio.run(asyncio.wait_for(patiently("ask", attempt), 20))
+    async def scenario() -> None:
+        async with asyncio.timeout(20):
+            await patiently("ask", attempt)
+
+    asyncio.run(scenario())
     assert said == ["store does not answer yet doing='ask' after_s=0.01"]
     assert caplog.records[-1].getMessage() == "store is back doing='ask'"
 
